@@ -1,0 +1,56 @@
+package obsctx
+
+import (
+	"context"
+	"log/slog"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/kumihimo/kumihimo/internal/redact"
+)
+
+// Pipeline is one complete way of telemetry out of a program: what obs.New
+// wired. It is read only once made.
+type Pipeline struct {
+	Provider   trace.TracerProvider
+	Propagator propagation.TextMapPropagator // what leaves and, between own services, comes
+	Ingress    propagation.TextMapPropagator // what comes through the platform's front end
+	Logger     *slog.Logger
+	Redactor   *redact.Redactor
+
+	// SendBaggage and SendTrace say to which hosts an outgoing request may
+	// carry baggage and trace headers; nil means to none and to all.
+	SendBaggage, SendTrace func(host string) bool
+}
+
+// Source is a trace.TracerProvider that knows its pipeline, which may depend
+// on the context (a test's recorder).
+type Source interface {
+	Pipeline(context.Context) *Pipeline
+}
+
+// PipelineFrom returns the pipeline that made the trace of ctx, else that of
+// the global TracerProvider, else nil.
+func PipelineFrom(ctx context.Context) *Pipeline {
+	if t := TraceFrom(ctx); t != nil && t.Pipeline != nil {
+		return t.Pipeline
+	}
+	if s, ok := otel.GetTracerProvider().(Source); ok {
+		return s.Pipeline(ctx)
+	}
+	return nil
+}
+
+type suppressKey struct{}
+
+// Suppress marks ctx as telemetry's own traffic: no span is made under it.
+func Suppress(ctx context.Context) context.Context {
+	return context.WithValue(ctx, suppressKey{}, true)
+}
+
+// Suppressed reports whether ctx is telemetry's own traffic.
+func Suppressed(ctx context.Context) bool {
+	return ctx.Value(suppressKey{}) != nil
+}

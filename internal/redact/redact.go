@@ -1,0 +1,149 @@
+// Package redact decides which values never leave the program in clear: the
+// values of keys that name a secret, and the secret parts of URLs. There is one
+// Redactor a pipeline; every sink asks it at the moment an attribute becomes
+// bytes.
+package redact
+
+import (
+	"net/url"
+	"strings"
+)
+
+// Placeholder stands where a secret was.
+const Placeholder = "[REDACTED]"
+
+// defaultKeys are compared as suffixes at a word boundary: access_token and
+// db_password match, token_count does not.
+var defaultKeys = []string{
+	"authorization", "proxy_authorization", "cookie", "set_cookie",
+	"password", "passwd", "passphrase", "secret", "token", "jwt",
+	"api_key", "access_key", "private_key", "signature", "credential", "credentials",
+}
+
+// signedQuery are query parameters whose value is a credential though their
+// name does not end in one of the default keys; case-sensitive, from
+// OpenTelemetry's semantic conventions (url.query).
+var signedQuery = map[string]bool{
+	"X-Amz-Signature": true, "X-Amz-Credential": true, "X-Amz-Security-Token": true,
+	"AWSAccessKeyId": true, "Signature": true, "sig": true, "X-Goog-Signature": true,
+}
+
+// Redactor knows the secret keys. A nil *Redactor uses the default list. It is
+// immutable and safe for concurrent use.
+type Redactor struct {
+	keys []string // canonical: lower case, no separators
+}
+
+var standard = New(nil)
+
+// New returns a Redactor for the default keys and extra, which are compared
+// as the defaults are: ignoring case and the separators "-", "_" and ".",
+// either whole or as the last words of the key.
+func New(extra []string) *Redactor {
+	r := &Redactor{}
+	for _, list := range [][]string{defaultKeys, extra} {
+		for _, k := range list {
+			if c := canonical(k); c != "" {
+				r.keys = append(r.keys, c)
+			}
+		}
+	}
+	return r
+}
+
+func canonical(key string) string {
+	var b strings.Builder
+	for i := range len(key) {
+		if c := lower(key[i]); !separator(c) {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+func separator(c byte) bool { return c == '-' || c == '_' || c == '.' }
+
+// Key reports whether the value of key is a secret. It does not allocate.
+func (r *Redactor) Key(key string) bool {
+	if r == nil {
+		r = standard
+	}
+	for _, k := range r.keys {
+		if endsIn(key, k) {
+			return true
+		}
+	}
+	return false
+}
+
+// endsIn compares from the end, skipping separators in key. What is left of
+// key after a match must end at a word boundary: nothing, a separator, or a
+// change from lower to upper case (accessToken).
+func endsIn(key, k string) bool {
+	i := len(key)
+	for j := len(k) - 1; j >= 0; j-- {
+		i--
+		for i >= 0 && separator(key[i]) {
+			i--
+		}
+		if i < 0 || lower(key[i]) != k[j] {
+			return false
+		}
+	}
+	if i == 0 || separator(key[i-1]) {
+		return true
+	}
+	return 'A' <= key[i] && key[i] <= 'Z' && 'a' <= key[i-1] && key[i-1] <= 'z'
+}
+
+// Query returns a raw query string with the values of secret parameters
+// replaced. Other parameters keep their bytes.
+func (r *Redactor) Query(raw string) string {
+	if raw == "" {
+		return raw
+	}
+	var b strings.Builder
+	for i, pair := range strings.Split(raw, "&") {
+		if i > 0 {
+			b.WriteByte('&')
+		}
+		name, _, ok := strings.Cut(pair, "=")
+		if ok && r.secretParam(name) {
+			pair = name + "=REDACTED"
+		}
+		b.WriteString(pair)
+	}
+	return b.String()
+}
+
+func (r *Redactor) secretParam(name string) bool {
+	if plain, err := url.QueryUnescape(name); err == nil {
+		name = plain
+	}
+	return signedQuery[name] || r.Key(name)
+}
+
+// URL returns raw with its userinfo and the values of secret query parameters
+// replaced. What does not parse as a URL comes back as Placeholder if it could
+// hide a userinfo or a query, and unchanged otherwise.
+func (r *Redactor) URL(raw string) string {
+	if !strings.ContainsAny(raw, "@?") {
+		return raw
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return Placeholder
+	}
+	if u.User != nil {
+		u.User = url.User("REDACTED")
+	}
+	u.RawQuery = r.Query(u.RawQuery)
+	return u.String()
+}
