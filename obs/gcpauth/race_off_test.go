@@ -1,0 +1,5 @@
+//go:build !race
+
+package gcpauth
+
+const raceEnabled = false
