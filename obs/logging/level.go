@@ -1,0 +1,41 @@
+package logging
+
+import "log/slog"
+
+// The levels of Cloud Logging that slog has no name for. Any other number
+// belongs to the severity whose level is the next at or below it.
+const (
+	LevelNotice    = slog.Level(2)
+	LevelCritical  = slog.Level(12)
+	LevelAlert     = slog.Level(16)
+	LevelEmergency = slog.Level(20)
+)
+
+// A severity is a LogSeverity of Cloud Logging.
+//
+// https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#LogSeverity
+type severity struct {
+	from  slog.Level
+	name  string // exactly as the agents want it
+	short string // five columns
+	color string // SGR parameters
+}
+
+var severities = [...]severity{
+	{-1 << 31, "DEBUG", "DEBUG", "90"},
+	{slog.LevelInfo, "INFO", "INFO ", "32"},
+	{LevelNotice, "NOTICE", "NOTE ", "36"},
+	{slog.LevelWarn, "WARNING", "WARN ", "33"},
+	{slog.LevelError, "ERROR", "ERROR", "31"},
+	{LevelCritical, "CRITICAL", "CRIT ", "1;31"},
+	{LevelAlert, "ALERT", "ALERT", "1;31"},
+	{LevelEmergency, "EMERGENCY", "EMERG", "1;31"},
+}
+
+func severityOf(l slog.Level) *severity {
+	i := len(severities) - 1
+	for i > 0 && l < severities[i].from {
+		i--
+	}
+	return &severities[i]
+}

@@ -1,0 +1,122 @@
+package logging
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/kumihimo/kumihimo/internal/obsctx"
+)
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// TestWriteErrors: a record that was lost is an error to who asks, counted by
+// OnError, and nothing to the program.
+func TestWriteErrors(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken pipe")
+	for _, tt := range []struct {
+		name  string
+		write writerFunc
+		want  string
+	}{
+		{"fails", func([]byte) (int, error) { return 0, broken }, "logging: write: broken pipe"},
+		{"short", func(p []byte) (int, error) { return len(p) - 1, nil }, "logging: write: short write"},
+		{"panics", func([]byte) (int, error) { panic("writer") }, "logging: write: panic: writer"},
+	} {
+		for _, newHandler := range []func(io.Writer, *Options) slog.Handler{NewHandler, NewTextHandler} {
+			t.Run(tt.name, func(t *testing.T) {
+				t.Parallel()
+				var seen []error
+				h := newHandler(tt.write, &Options{OnError: func(err error) { seen = append(seen, err) }})
+				for range 2 { // the second must not find the lock held
+					if err := h.Handle(context.Background(), record(slog.LevelInfo, "m")); err == nil || err.Error() != tt.want {
+						t.Errorf("got %v, want %s", err, tt.want)
+					}
+				}
+				if len(seen) != 2 || seen[0].Error() != tt.want {
+					t.Errorf("OnError: got %v", seen)
+				}
+			})
+		}
+	}
+	h := NewHandler(writerFunc(func([]byte) (int, error) { return 0, broken }), nil)
+	if err := h.Handle(context.Background(), record(slog.LevelInfo, "m")); !errors.Is(err, broken) {
+		t.Errorf("got %v, which does not wrap the writer's error", err)
+	}
+}
+
+// TestConcurrent: each line is one Write, whole, whoever else logs.
+func TestConcurrent(t *testing.T) {
+	t.Parallel()
+	filter, err := ParseFilter("error," + thisPackage + "=info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var writes [][]byte // the handler's lock keeps Writes apart
+	logger := slog.New(NewHandler(writerFunc(func(p []byte) (int, error) {
+		writes = append(writes, bytes.Clone(p))
+		return len(p), nil
+	}), &Options{AddSource: true, Filter: filter}))
+	ctx := obsctx.WithFields(spanCtx(), []slog.Attr{slog.String("tenant", "acme")})
+	const goroutines, records = 8, 50
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() {
+			l := logger.With("g", g).WithGroup("in")
+			for i := range records {
+				l.ErrorContext(ctx, "m", "i", i, "any", map[string]int{"g": g}, "err", fmt.Errorf("%d", i))
+			}
+		})
+	}
+	wg.Wait()
+	if len(writes) != goroutines*records {
+		t.Fatalf("%d writes, want %d", len(writes), goroutines*records)
+	}
+	for _, w := range writes {
+		m := decode(t, w)
+		in := m["in"].(map[string]any)
+		if m["tenant"] != "acme" || m["g"] != in["any"].(map[string]any)["g"] || m["error.message"] != fmt.Sprint(in["i"]) {
+			t.Fatalf("mixed up: %s", w)
+		}
+	}
+}
+
+// TestFieldsEncodedOnce: the values of a context's fields are asked once a
+// handler, and each handler has its own form.
+func TestFieldsEncodedOnce(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	count := valuerFunc(func() slog.Value { asked++; return slog.StringValue("v") })
+	ctx := obsctx.WithFields(context.Background(), []slog.Attr{slog.Any("k", count)})
+	inner := obsctx.WithFields(ctx, []slog.Attr{slog.Int("n", 1)})
+	var json, text strings.Builder
+	handlers := []slog.Handler{NewHandler(&json, nil), NewTextHandler(&text, nil)}
+	for _, h := range handlers {
+		for range 3 {
+			for _, c := range []context.Context{inner, ctx} {
+				if err := h.WithGroup("g").Handle(c, record(slog.LevelInfo, "m")); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+	if asked != len(handlers) {
+		t.Errorf("asked %d times, want %d", asked, len(handlers))
+	}
+	if strings.Count(json.String(), `"k":"v","n":1`) != 3 || strings.Count(text.String(), "k=v n=1") != 3 {
+		t.Errorf("got\n%s%s", &json, &text)
+	}
+}
+
+type valuerFunc func() slog.Value
+
+func (f valuerFunc) LogValue() slog.Value { return f() }
