@@ -1,0 +1,110 @@
+package ddagent
+
+import (
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/kumihimo/kumihimo/internal/obsctx"
+)
+
+// A chunk is finished spans of one local root: one trace id, one service's
+// root, one priority. It is immutable but for its place in the queue.
+type chunk struct {
+	records  string
+	spans    int
+	root     int  // where the local root's record begins; -1: not here
+	override bool // a span of it names a service of its own
+
+	id    *identity
+	trace trace.TraceID
+	facts chunkFacts
+
+	seq uint64    // order of arrival
+	at  time.Time // of arrival
+}
+
+// chunkFacts is what the per-trace state says of a chunk.
+type chunkFacts struct {
+	decision   obsctx.Decision
+	origin     string
+	tags       string // "_dd.p.key=value", joined by commas
+	lastParent trace.SpanID
+}
+
+// chunkOverhead is what a queued chunk costs beside its records: the struct,
+// twice, as the queue's rings double when they grow.
+const chunkOverhead = 384
+
+// cost is what c takes of the queue's bytes.
+func (c *chunk) cost() int64 { return int64(len(c.records)) + chunkOverhead }
+
+// size estimates c's bytes in a payload, on the high side: v0.4 repeats the
+// names of the fields and the common tags on each span.
+func (c *chunk) size() int {
+	return len(c.records)*9/8 + c.spans*(c.id.size+190) + 400
+}
+
+// class is c's place among the priorities, 0 the lowest.
+func (c *chunk) class() int { return min(max(c.facts.decision.Priority+1, 0), classes-1) }
+
+// halve splits c into two chunks with about half of its spans each. It
+// reports false if c has only one span.
+func (c *chunk) halve() (first, second chunk, ok bool) {
+	if c.spans < 2 {
+		return first, second, false
+	}
+	in := reader{s: c.records}
+	for range c.spans / 2 {
+		in.section()
+	}
+	cut := len(c.records) - len(in.s)
+	first, second = *c, *c
+	first.records, second.records = c.records[:cut], c.records[cut:]
+	first.spans, second.spans = c.spans/2, c.spans-c.spans/2
+	switch {
+	case c.root >= cut:
+		first.root, second.root = -1, c.root-cut
+	case c.root >= 0:
+		second.root = -1
+	}
+	return first, second, true
+}
+
+// each calls f for every span of c, the local root first.
+func (c *chunk) each(f func(v spanView, first bool)) {
+	n := 0
+	if c.root >= 0 {
+		in := reader{s: c.records[c.root:]}
+		if v, ok := in.span(); ok {
+			f(v, true)
+			n++
+		}
+	}
+	in := reader{s: c.records}
+	for {
+		at := len(c.records) - len(in.s)
+		v, ok := in.span()
+		if !ok {
+			return
+		}
+		if at != c.root {
+			f(v, n == 0)
+			n++
+		}
+	}
+}
+
+// topLevel returns a function that says whether a span is its service's entry:
+// the local root, and a span whose parent within c belongs to another service.
+func (c *chunk) topLevel() func(spanView) bool {
+	if !c.override {
+		return func(v spanView) bool { return v.flags&flagRoot != 0 }
+	}
+	services := make(map[uint64]string, c.spans)
+	c.each(func(v spanView, _ bool) { services[v.id] = v.service })
+	return func(v spanView) bool {
+		parent, here := services[v.parent]
+		return v.flags&flagRoot != 0 || here && parent != v.service || !here && v.service != ""
+	}
+}

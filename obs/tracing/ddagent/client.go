@@ -1,0 +1,241 @@
+package ddagent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// tracerVersion is what the agent is told of this library.
+const tracerVersion = "0.1.0"
+
+// client posts payloads to one agent.
+type client struct {
+	http    *http.Client
+	own     bool   // http is ours to close
+	url     string // of the endpoint
+	name    string // of the agent, for people: no credentials in it
+	header  http.Header
+	process process
+	err     error // why there is no url
+}
+
+func newClient(o Options, p process) *client {
+	c := &client{process: p, header: http.Header{
+		"Content-Type":                      {"application/msgpack"},
+		"User-Agent":                        {"kumihimo/" + tracerVersion},
+		"Datadog-Meta-Lang":                 {"go"},
+		"Datadog-Meta-Lang-Version":         {strings.TrimPrefix(runtime.Version(), "go")},
+		"Datadog-Meta-Lang-Interpreter":     {runtime.Compiler + "-" + runtime.GOARCH + "-" + runtime.GOOS},
+		"Datadog-Meta-Tracer-Version":       {tracerVersion},
+		"Datadog-Client-Computed-Top-Level": {"yes"},
+		"Datadog-Send-Real-Http-Status":     {"true"}, // else an overloaded agent says 200 and throws the payload away
+	}}
+	u, err := url.Parse(o.URL)
+	switch {
+	case err != nil:
+		var wrapped *url.Error
+		if errors.As(err, &wrapped) {
+			err = wrapped.Err // the whole may quote a password
+		}
+		c.fail(fmt.Errorf("ddagent: malformed agent URL: %w", err))
+	case u.Scheme == "unix" && u.Path != "":
+		c.name, c.own = "unix://"+u.Path, true
+		c.url = "http://localhost/v0.4/traces"
+		c.http = &http.Client{Transport: newTransport(func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer().DialContext(ctx, "unix", u.Path)
+		})}
+	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
+		c.name = u.Host
+		u.RawQuery, u.Fragment = "", ""
+		c.url = u.JoinPath("v0.4", "traces").String()
+		if o.HTTPClient == nil {
+			c.own = true
+			c.http = &http.Client{Transport: newTransport(dialer().DialContext)}
+		} else {
+			h := *o.HTTPClient
+			c.http = &h
+		}
+	default:
+		c.fail(errors.New("ddagent: the agent URL must be http(s)://host:port or unix:///path"))
+	}
+	if c.http != nil {
+		c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	}
+	return c
+}
+
+func (c *client) fail(err error) { c.name, c.err = "unusable agent URL", err }
+
+func dialer() *net.Dialer { return &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second} }
+
+func newTransport(dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         dial,
+		ForceAttemptHTTP2:   true,
+		MaxIdleConns:        2,
+		IdleConnTimeout:     90 * time.Second,
+		TLSHandshakeTimeout: 5 * time.Second,
+	}
+}
+
+func (c *client) close() {
+	if c.own {
+		c.http.CloseIdleConnections()
+	}
+}
+
+// outcome is what becomes of a payload.
+type outcome uint8
+
+const (
+	delivered outcome = iota
+	failed            // to be tried again soon
+	refused           // to be tried again, but only a person can help
+	tooLarge          // to be split
+	rejected          // never to be sent again
+)
+
+type answer struct {
+	outcome    outcome
+	status     int // 0: there was no answer
+	retryAfter time.Duration
+	err        error // what was wrong
+}
+
+const (
+	maxErrorBody = 4 << 10
+	maxRatesBody = 256 << 10
+)
+
+// post sends one payload of n chunks and judges the answer.
+func (c *client) post(ctx context.Context, p *payload, n int) answer {
+	if c.err != nil {
+		return answer{outcome: rejected, err: c.err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, nil)
+	if err != nil {
+		return answer{outcome: rejected, err: err}
+	}
+	req.Header = c.header.Clone()
+	req.Header.Set("X-Datadog-Trace-Count", strconv.Itoa(n))
+	req.ContentLength = int64(len(p.data))
+	req.Body = p.reader()
+	req.GetBody = func() (io.ReadCloser, error) { return p.reader(), nil }
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var wrapped *url.Error
+		if errors.As(err, &wrapped) {
+			err = wrapped.Err // the rest of it is the URL
+		}
+		return answer{outcome: failed, err: err}
+	}
+	defer resp.Body.Close()
+	return judge(resp)
+}
+
+func judge(resp *http.Response) answer {
+	a := answer{status: resp.StatusCode}
+	if a.status/100 == 2 {
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxRatesBody))
+		if fromAgent(resp.Header, body) {
+			return a
+		}
+		a.outcome, a.err = failed, errors.New("the answer is not an agent's")
+		if err != nil {
+			a.err = fmt.Errorf("the answer ended early: %w", err)
+		}
+		return a
+	}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what is there of it
+	a.err = errors.New(http.StatusText(a.status))
+	switch {
+	case a.status == http.StatusRequestEntityTooLarge:
+		a.outcome = tooLarge
+	case a.status == http.StatusRequestTimeout, a.status == http.StatusTooManyRequests, a.status >= 500:
+		a.outcome = failed
+		a.retryAfter = retryAfter(resp.Header.Get("Retry-After"))
+	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden, a.status/100 == 3:
+		a.outcome = refused
+		a.retryAfter = retryAfter(resp.Header.Get("Retry-After"))
+	default:
+		a.outcome = rejected
+		if a.status == http.StatusBadRequest && len(body) > 0 {
+			a.err = fmt.Errorf("the agent says %q", clean(string(bytes.TrimSpace(body)), 200))
+		}
+	}
+	return a
+}
+
+// fromAgent says whether an agent has taken the payload: its headers say so on
+// every answer; older agents and the OpenTelemetry Collector's receiver, which
+// have none, answer with OK or sampling rates. A captive portal does neither.
+func fromAgent(h http.Header, body []byte) bool {
+	for key := range h {
+		if strings.HasPrefix(key, "Datadog-Agent-") {
+			return true
+		}
+	}
+	body = bytes.TrimSpace(body)
+	if string(body) == "OK" {
+		return true
+	}
+	var rates struct {
+		ByService map[string]float64 `json:"rate_by_service"`
+	}
+	return json.Unmarshal(body, &rates) == nil && rates.ByService != nil
+}
+
+// retryAfter reads a Retry-After header (RFC 9110, section 10.2.3); what it
+// cannot read is 0.
+func retryAfter(s string) time.Duration {
+	if seconds, err := strconv.Atoi(s); err == nil {
+		return time.Duration(min(max(seconds, 0), 3600)) * time.Second
+	}
+	if at, err := http.ParseTime(s); err == nil {
+		return max(time.Until(at), 0)
+	}
+	return 0
+}
+
+// payload is the body of a request. A transport may read it even after Do has
+// returned, so its bytes may be written again only when all readers are
+// closed.
+type payload struct {
+	data    []byte
+	readers atomic.Int32
+}
+
+func (p *payload) reader() io.ReadCloser {
+	p.readers.Add(1)
+	return &payloadReader{Reader: *bytes.NewReader(p.data), payload: p}
+}
+
+func (p *payload) unread() bool { return p.readers.Load() == 0 }
+
+type payloadReader struct {
+	bytes.Reader
+	payload *payload
+	closed  atomic.Bool
+}
+
+func (r *payloadReader) Close() error {
+	if r.closed.CompareAndSwap(false, true) {
+		r.payload.readers.Add(-1)
+	}
+	return nil
+}

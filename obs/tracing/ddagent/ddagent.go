@@ -1,0 +1,109 @@
+// Package ddagent takes OpenTelemetry spans to a Datadog Agent in the agent's
+// own protocol, and accounts for every one of them: an ended span is sent, or
+// dropped with a reason, or still on its way.
+//
+//	exporter := ddagent.NewExporter(ddagent.Options{URL: "http://localhost:8126", Service: "shop"})
+//	provider := sdktrace.NewTracerProvider(
+//		sdktrace.WithSpanProcessor(ddagent.NewProcessor(exporter, ddagent.ProcessorOptions{})))
+//	…
+//	err := exporter.Shutdown(ctx)
+//
+// A span's way: [Processor] (processor.go) groups the spans of one local root.
+// When a span ends it becomes a record, a few hundred bytes that belong to no
+// protocol version (span.go maps it, keys.go, names.go and normalize.go hold
+// the rules, record.go the format). A finished group is a chunk (chunk.go) in
+// a queue bounded in bytes (queue.go). One goroutine (exporter.go) takes
+// chunks out, encodes them (payload_v04.go), posts them (client.go) and decides
+// by the answer what becomes of them (settle.go, health.go). stats.go counts.
+package ddagent
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/kumihimo/kumihimo/internal/redact"
+)
+
+// Options configure an [Exporter].
+type Options struct {
+	// URL is the agent's: http(s)://host:port[/prefix] or unix:///path.
+	// Empty means http://localhost:8126.
+	URL string
+
+	// HTTPClient carries the requests, and brings authentication if the agent
+	// wants any. It is copied; redirects are never followed. Nil means a
+	// client of the exporter's own, which is also used for unix:// URLs.
+	HTTPClient *http.Client
+
+	// QueueBytes bounds what waits for the agent, records of unfinished
+	// traces included. Zero means 16 MiB.
+	QueueBytes int64
+
+	// FlushInterval is how long a finished chunk waits for company. Zero
+	// means 2 s.
+	FlushInterval time.Duration
+
+	// Service, Env and Version stand on every span whose own attributes or
+	// resource say nothing else.
+	Service, Env, Version string
+
+	// Tags stand on every span that has no attribute of the same key.
+	Tags map[string]string
+
+	// Redactor finds the attributes whose values stay secret. Nil means the
+	// default keys.
+	Redactor *redact.Redactor
+
+	// Logger gets the exporter's own diagnostics: one record when the agent
+	// begins to fail and one when it is back. Nil discards them.
+	Logger *slog.Logger
+}
+
+// ProcessorOptions configure a [Processor].
+type ProcessorOptions struct {
+	// PartialFlushSpans is the number of finished spans at which an open
+	// trace sends what it has. Zero means 1000.
+	PartialFlushSpans int
+
+	// PartialFlushAge is how long finished spans wait for the rest of their
+	// trace at most, give or take the same again. Zero means 30 s.
+	PartialFlushAge time.Duration
+}
+
+const (
+	defaultURL           = "http://localhost:8126"
+	defaultQueueBytes    = 16 << 20
+	defaultFlushInterval = 2 * time.Second
+
+	maxPayload      = 1 << 20          // estimated bytes of one request; the agent gives a body 5 s
+	maxAge          = 10 * time.Minute // a chunk the agent did not want for so long expires
+	attemptTimeout  = 10 * time.Second
+	shutdownTimeout = 8 * time.Second // of the 10 s Cloud Run gives after SIGTERM
+)
+
+func (o Options) withDefaults() Options {
+	if o.URL == "" {
+		o.URL = defaultURL
+	}
+	if o.QueueBytes <= 0 {
+		o.QueueBytes = defaultQueueBytes
+	}
+	if o.FlushInterval <= 0 {
+		o.FlushInterval = defaultFlushInterval
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func (o ProcessorOptions) withDefaults() ProcessorOptions {
+	if o.PartialFlushSpans <= 0 {
+		o.PartialFlushSpans = 1000
+	}
+	if o.PartialFlushAge <= 0 {
+		o.PartialFlushAge = 30 * time.Second
+	}
+	return o
+}

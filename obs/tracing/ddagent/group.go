@@ -1,0 +1,101 @@
+package ddagent
+
+import (
+	"time"
+
+	"go.opentelemetry.io/otel/sdk/resource"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/DataDog/dd-trace-go/v2/ddtrace/ext"
+
+	"github.com/kumihimo/kumihimo/internal/obsctx"
+)
+
+// maxPooled is the largest buffer kept for reuse.
+const maxPooled = 64 << 10
+
+// group is the spans of one local root that are open, or ended and not yet
+// queued. The lock of its shard guards it.
+type group struct {
+	trace   trace.TraceID
+	state   *obsctx.Trace // nil if the context had none
+	res     *resource.Resource
+	sampled bool // the trace flag, which decides where state does not
+	next    *group
+
+	open     int
+	buf      []byte // records of ended spans
+	spans    int    // in buf
+	root     int    // where the local root's record begins in buf, or -1
+	override bool   // a span in buf has a service of its own
+	first    time.Time
+}
+
+func (p *Processor) newGroup(id trace.TraceID, state *obsctx.Trace, res *resource.Resource) *group {
+	g, ok := p.groups.Get().(*group)
+	if !ok {
+		g = &group{}
+	}
+	*g = group{trace: id, state: state, res: res, root: -1, buf: g.buf[:0]}
+	return g
+}
+
+func (p *Processor) recycle(g *group) {
+	if cap(g.buf) > maxPooled {
+		g.buf = nil
+	}
+	g.state, g.res, g.next = nil, nil, nil
+	p.groups.Put(g)
+}
+
+func (g *group) append(record []byte, now time.Time) {
+	if g.spans == 0 {
+		g.first = now
+	}
+	if record[flagsAt]&flagRoot != 0 {
+		g.root = len(g.buf)
+	}
+	g.override = g.override || record[flagsAt]&flagOverride != 0
+	g.buf = append(g.buf, record...)
+	g.spans++
+}
+
+// decide follows a manual.keep or manual.drop attribute, which may come as
+// late as a span's end.
+func (g *group) decide(verdict treatment) {
+	if g.state == nil {
+		return
+	}
+	switch verdict {
+	case keepTrace:
+		g.state.Decide(obsctx.Decision{Priority: ext.PriorityUserKeep, Mechanism: obsctx.MechanismManual})
+	case dropTrace:
+		g.state.Decide(obsctx.Decision{Priority: ext.PriorityUserReject, Mechanism: obsctx.MechanismManual})
+	}
+}
+
+// cut takes the ended spans out of g as a chunk.
+func (g *group) cut(id *identity) chunk {
+	c := chunk{
+		records: string(g.buf), // the one copy, of the exact size
+		spans:   g.spans, root: g.root, override: g.override,
+		id: id, trace: g.trace, facts: g.facts(),
+	}
+	g.buf, g.spans, g.root, g.override = g.buf[:0], 0, -1, false
+	return c
+}
+
+func (g *group) facts() (f chunkFacts) {
+	f.decision = obsctx.Decision{Priority: ext.PriorityAutoReject, Mechanism: obsctx.MechanismUnknown}
+	if g.sampled {
+		f.decision.Priority = ext.PriorityAutoKeep
+	}
+	if g.state == nil {
+		return f
+	}
+	if d, ok := g.state.Decision(); ok {
+		f.decision = d
+	}
+	f.origin, f.tags, f.lastParent = g.state.Origin, g.state.Tags, g.state.LastParent
+	return f
+}

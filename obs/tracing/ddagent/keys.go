@@ -1,0 +1,236 @@
+package ddagent
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/DataDog/dd-trace-go/v2/ddtrace/ext"
+
+	"github.com/kumihimo/kumihimo/internal/redact"
+)
+
+// fact names an attribute that decides a span's name, resource, type, service
+// or error. The lookup order of alternatives is in names.go.
+type fact uint8
+
+const (
+	factNone fact = iota
+	factOperation
+	factResource
+	factType
+	factService
+	factHTTPRequestMethod
+	factHTTPMethod
+	factHTTPRoute
+	factURLTemplate
+	factDBSystemName
+	factDBSystem
+	factDBStatement
+	factDBQueryText
+	factDBName
+	factDBNamespace
+	factMessagingSystem
+	factMessagingOperation
+	factMessagingDestination
+	factMessagingDestinationName
+	factRPCSystem
+	factRPCService
+	factRPCMethod
+	factFaaSProvider
+	factFaaSName
+	factFaaSTrigger
+	factGraphQLType
+	factGraphQLName
+	factProtocol
+	factStatusCode
+	factErrorMessage
+	factErrorType
+	factErrorStack
+	facts // how many there are
+)
+
+// factSet holds the values of a span's facts, empty where there is none.
+type factSet [facts]string
+
+// first returns the first value there is.
+func (f *factSet) first(keys ...fact) string {
+	for _, k := range keys {
+		if f[k] != "" {
+			return f[k]
+		}
+	}
+	return ""
+}
+
+// treatment is what happens to an attribute's value.
+type treatment uint8
+
+const (
+	keep       treatment = iota // goes out as it is
+	omit                        // is said elsewhere, or would contradict the chunk
+	secret                      // is replaced
+	redactURL                   // loses userinfo and signed query values
+	redactArgs                  // a query string: loses signed values
+	asText                      // goes out as a string: http.status_code is one in Datadog
+	asSwitch                    // a bool that Datadog has as the metric 0 or 1
+	keepTrace                   // manual.keep
+	dropTrace                   // manual.drop
+)
+
+// keyInfo is what the mapping knows of an attribute key.
+type keyInfo struct {
+	as    string // the key in Datadog's terms; also wins over a renamed one
+	fact  fact
+	treat treatment
+	moved bool // as differs from the key,
+	cut   bool // as it was too long or no UTF-8
+}
+
+// known are the keys with a meaning, after the agent's own OTLP intake
+// (pkg/trace/transform, pkg/opentelemetry-mapping-go) and the reserved
+// attributes of Datadog's OTel API.
+var known = map[string]keyInfo{
+	"operation.name": {fact: factOperation, treat: omit},
+	ext.ResourceName: {fact: factResource, treat: omit},
+	ext.SpanType:     {fact: factType, treat: omit},
+	ext.ServiceName:  {fact: factService, treat: omit},
+
+	ext.HTTPRequestMethod:      {fact: factHTTPRequestMethod, as: ext.HTTPMethod},
+	ext.HTTPMethod:             {fact: factHTTPMethod},
+	ext.HTTPRoute:              {fact: factHTTPRoute},
+	"url.template":             {fact: factURLTemplate},
+	"db.system.name":           {fact: factDBSystemName},
+	ext.DBSystem:               {fact: factDBSystem},
+	ext.DBStatement:            {fact: factDBStatement},
+	"db.query.text":            {fact: factDBQueryText},
+	ext.DBName:                 {fact: factDBName},
+	"db.namespace":             {fact: factDBNamespace},
+	ext.MessagingSystem:        {fact: factMessagingSystem},
+	"messaging.operation":      {fact: factMessagingOperation},
+	"messaging.destination":    {fact: factMessagingDestination},
+	"graphql.operation.type":   {fact: factGraphQLType},
+	"graphql.operation.name":   {fact: factGraphQLName},
+	"network.protocol.name":    {fact: factProtocol},
+	ext.RPCSystem:              {fact: factRPCSystem},
+	ext.RPCService:             {fact: factRPCService},
+	ext.RPCMethod:              {fact: factRPCMethod},
+	"faas.invoked_provider":    {fact: factFaaSProvider},
+	"faas.invoked_name":        {fact: factFaaSName},
+	"faas.trigger":             {fact: factFaaSTrigger},
+	ext.HTTPCode:               {fact: factStatusCode, treat: asText},
+	ext.ErrorMsg:               {fact: factErrorMessage},
+	ext.ErrorType:              {fact: factErrorType},
+	ext.ErrorStack:             {fact: factErrorStack},
+	ext.ManualKeep:             {treat: keepTrace},
+	ext.ManualDrop:             {treat: dropTrace},
+	ext.AnalyticsEvent:         {as: ext.EventSampleRate, treat: asSwitch},
+	keyMeasured:                {treat: asSwitch},
+	ext.HTTPURL:                {treat: redactURL},
+	ext.URLFull:                {as: ext.HTTPURL, treat: redactURL},
+	ext.URLQuery:               {treat: redactArgs},
+	ext.ClientAddress:          {as: ext.HTTPClientIP},
+	ext.HTTPResponseBodySize:   {as: "http.response.content_length"},
+	ext.HTTPRequestBodySize:    {as: "http.request.content_length"},
+	"network.protocol.version": {as: "http.version"},
+	ext.ServerAddress:          {as: "http.server_name"},
+	ext.UserAgentOriginal:      {as: ext.HTTPUserAgent},
+
+	ext.HTTPResponseStatusCode:     {as: ext.HTTPCode, fact: factStatusCode, treat: asText},
+	ext.MessagingDestinationName:   {fact: factMessagingDestinationName},
+	"http.request.header.referrer": {as: "http.referrer"},
+
+	// Facts of the chunk or the process, which an attribute must not gainsay.
+	keyTraceHigh:        {treat: omit},
+	keyDecisionMaker:    {treat: omit},
+	keyPriority:         {treat: omit},
+	"sampling.priority": {treat: omit},
+	keyOrigin:           {treat: omit},
+	keyLastParent:       {treat: omit},
+	keyTopLevel:         {treat: omit},
+	keyBaseService:      {treat: omit},
+	keyHasException:     {treat: omit},
+	keyScopeName:        {treat: omit},
+	keyScopeVersion:     {treat: omit},
+	keyStatusCode:       {treat: omit},
+	keyTruncated:        {treat: omit},
+	ext.SpanKind:        {treat: omit},
+	ext.RuntimeID:       {treat: omit},
+	ext.Pid:             {treat: omit},
+}
+
+// Keys of Datadog's protocol that ddtrace/ext has no name for.
+const (
+	keyTraceHigh     = "_dd.p.tid"
+	keyDecisionMaker = "_dd.p.dm"
+	keyPriority      = "_sampling_priority_v1"
+	keyOrigin        = "_dd.origin"
+	keyLastParent    = "_dd.parent_id"
+	keyTopLevel      = "_dd.top_level"
+	keyMeasured      = "_dd.measured"
+	keyBaseService   = "_dd.base_service"
+	keyHasException  = "_dd.span_events.has_exception"
+	keyScopeName     = "otel.scope.name"
+	keyScopeVersion  = "otel.scope.version"
+	keyStatusCode    = "otel.status_code"
+)
+
+const headerPrefix = "http.request.header."
+
+// maxKeys bounds the table below: programs have a few hundred attribute keys,
+// unless they make keys of their data.
+const maxKeys = 1024
+
+// keyTable remembers what is known of each key seen, so that a span costs one
+// map access an attribute, not sixteen comparisons with secret words.
+type keyTable struct {
+	redactor *redact.Redactor
+	mu       sync.Mutex // serialises writers
+	seen     atomic.Pointer[map[string]keyInfo]
+}
+
+func (t *keyTable) lookup(key string) keyInfo {
+	if m := t.seen.Load(); m != nil {
+		if k, ok := (*m)[key]; ok {
+			return k
+		}
+	}
+	return t.learn(key)
+}
+
+func (t *keyTable) learn(key string) keyInfo {
+	info := t.describe(key)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var old map[string]keyInfo
+	if m := t.seen.Load(); m != nil {
+		old = *m
+	}
+	if len(old) >= maxKeys || len(key) > maxKey {
+		return info
+	}
+	next := make(map[string]keyInfo, len(old)+1)
+	for k, v := range old {
+		next[k] = v
+	}
+	next[strings.Clone(key)] = info
+	t.seen.Store(&next)
+	return info
+}
+
+func (t *keyTable) describe(key string) keyInfo {
+	info, ok := known[key]
+	if info.as == "" {
+		info.as = strings.Clone(key)
+	}
+	if header, found := strings.CutPrefix(key, headerPrefix); found && !ok {
+		info.as = ext.HTTPRequestHeaders + "." + header
+	}
+	whole := info.as
+	info.as = clean(whole, maxKey)
+	info.moved, info.cut = info.as != key, info.as != whole
+	if t.redactor.Key(key) && (info.treat == keep || info.treat == asText) {
+		info.treat = secret
+	}
+	return info
+}

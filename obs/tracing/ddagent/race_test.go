@@ -1,0 +1,5 @@
+//go:build race
+
+package ddagent
+
+const raceEnabled = true

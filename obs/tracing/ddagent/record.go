@@ -1,0 +1,220 @@
+package ddagent
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// A record is one ended span as bytes, mapped to Datadog's terms but to no
+// version of its protocol. Records of a chunk stand one after another:
+//
+//	u32 length of what follows
+//	u64 span id, u64 parent id, u64 start, u64 duration (ns), u8 flags, u8 kind
+//	str service, name, resource, type
+//	u32 length, attributes:  { u8 kind, str key, value }*
+//	u32 length, events:      { u64 time, str name, u32 length, attributes }*
+//	u32 length, links:       { [16]trace id, u64 span id, u32 flags, str tracestate, u32 length, attributes }*
+//
+// Integers are little endian, str is a uvarint length and the bytes, always
+// valid UTF-8. Lengths stand in front so that a reader can skip.
+
+// The kinds of a value, numbered as v1.0 of the protocol numbers them.
+const (
+	kindString = 1 // str
+	kindBool   = 2 // u8
+	kindFloat  = 3 // u64 of IEEE 754
+	kindInt    = 4 // u64 of two's complement
+	kindArray  = 6 // str that holds { u8 kind, value }*
+)
+
+const (
+	flagError    = 1 << iota // the status is Error
+	flagRoot                 // the local root
+	flagOverride             // the service is the span's own
+)
+
+const recordFixed = 4*8 + 2
+
+// flagsAt is where the flags stand, counted from the record's length field.
+const flagsAt = 4 + 4*8
+
+func appendStr(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// open reserves a length field; seal fills it in.
+func open(b []byte) (out []byte, at int) { return append(b, 0, 0, 0, 0), len(b) }
+
+func seal(b []byte, at int) {
+	binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-4))
+}
+
+// spanView is a decoded record. Its strings share the record's memory.
+type spanView struct {
+	id, parent      uint64
+	start, duration uint64
+	flags, kind     byte
+	service         string // empty: the chunk's
+	name, resource  string
+	typ             string
+	attrs           string
+	events, links   string
+}
+
+type eventView struct {
+	time  uint64
+	name  string
+	attrs string
+}
+
+type linkView struct {
+	traceHigh, traceLow uint64
+	id                  uint64
+	flags               uint32
+	state, attrs        string
+}
+
+// attrView is one attribute. num holds bools, integers and the bits of floats,
+// str strings and the elements of arrays.
+type attrView struct {
+	key  string
+	kind byte
+	str  string
+	num  uint64
+}
+
+func (a attrView) float() float64 {
+	if a.kind == kindFloat {
+		return math.Float64frombits(a.num)
+	}
+	return float64(int64(a.num))
+}
+
+// reader takes apart what the functions above put together. Bytes that end too
+// early set bad and yield zero values; it never panics. Holding a string, it
+// hands out parts of it without copying.
+type reader struct {
+	s   string
+	bad bool
+}
+
+func (r *reader) take(n uint64) string {
+	if n > uint64(len(r.s)) {
+		r.s, r.bad = "", true
+		return ""
+	}
+	part := r.s[:n]
+	r.s = r.s[n:]
+	return part
+}
+
+func (r *reader) u8() byte {
+	if p := r.take(1); p != "" {
+		return p[0]
+	}
+	return 0
+}
+
+func (r *reader) u32() uint32 {
+	p := r.take(4)
+	if p == "" {
+		return 0
+	}
+	return uint32(p[0]) | uint32(p[1])<<8 | uint32(p[2])<<16 | uint32(p[3])<<24
+}
+
+func (r *reader) u64() uint64 {
+	p := r.take(8)
+	if p == "" {
+		return 0
+	}
+	return uint64(p[0]) | uint64(p[1])<<8 | uint64(p[2])<<16 | uint64(p[3])<<24 |
+		uint64(p[4])<<32 | uint64(p[5])<<40 | uint64(p[6])<<48 | uint64(p[7])<<56
+}
+
+func (r *reader) uvarint() uint64 {
+	var v uint64
+	for shift := uint(0); shift < 64; shift += 7 {
+		c := r.u8()
+		v |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			return v
+		}
+	}
+	r.s, r.bad = "", true
+	return 0
+}
+
+func (r *reader) str() string     { return r.take(r.uvarint()) }
+func (r *reader) section() string { return r.take(uint64(r.u32())) }
+
+// span reads one record; ok is false at the end and for damaged bytes.
+func (r *reader) span() (v spanView, ok bool) {
+	if r.s == "" {
+		return v, false
+	}
+	in := reader{s: r.section()}
+	if r.bad {
+		return v, false
+	}
+	v.id, v.parent = in.u64(), in.u64()
+	v.start, v.duration = in.u64(), in.u64()
+	v.flags, v.kind = in.u8(), in.u8()
+	v.service, v.name, v.resource, v.typ = in.str(), in.str(), in.str(), in.str()
+	v.attrs, v.events, v.links = in.section(), in.section(), in.section()
+	if in.bad {
+		r.s, r.bad = "", true
+		return spanView{}, false
+	}
+	return v, true
+}
+
+func (r *reader) attr() (a attrView, ok bool) {
+	if r.s == "" {
+		return a, false
+	}
+	a.kind, a.key = r.u8(), r.str()
+	a.str, a.num = r.value(a.kind)
+	return a, !r.bad
+}
+
+// element reads one element of an array.
+func (r *reader) element() (a attrView, ok bool) {
+	if r.s == "" {
+		return a, false
+	}
+	a.kind = r.u8()
+	a.str, a.num = r.value(a.kind)
+	return a, !r.bad
+}
+
+func (r *reader) value(kind byte) (string, uint64) {
+	switch kind {
+	case kindString, kindArray:
+		return r.str(), 0
+	case kindBool:
+		return "", uint64(r.u8())
+	case kindFloat, kindInt:
+		return "", r.u64()
+	default:
+		r.s, r.bad = "", true
+		return "", 0
+	}
+}
+
+func (r *reader) event() (e eventView, ok bool) {
+	if r.s == "" {
+		return e, false
+	}
+	e.time, e.name, e.attrs = r.u64(), r.str(), r.section()
+	return e, !r.bad
+}
+
+func (r *reader) link() (l linkView, ok bool) {
+	if r.s == "" {
+		return l, false
+	}
+	l.traceHigh, l.traceLow, l.id = r.u64(), r.u64(), r.u64()
+	l.flags, l.state, l.attrs = r.u32(), r.str(), r.section()
+	return l, !r.bad
+}

@@ -1,0 +1,258 @@
+package ddagent
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// sender is the state of the exporter's goroutine.
+type sender struct {
+	*Exporter
+	health  health
+	encoder payloadV04
+	body    []byte // of the last payload, if it may be written again
+
+	limit     int       // estimated bytes of a payload; an agent's 413 lowers it
+	successes int       // payloads since limit last changed
+	failures  int       // attempts in a row that failed
+	retryAt   time.Time // no attempt before it
+	closing   bool      // Shutdown waits
+
+	sweepAt    time.Time // zero: no group has ended spans
+	sweepEvery time.Duration
+}
+
+// run sends until Shutdown.
+func (e *Exporter) run() {
+	defer close(e.done)
+	s := &sender{
+		Exporter: e, limit: maxPayload,
+		health:  health{logger: e.opts.Logger, agent: e.client.name},
+		encoder: payloadV04{process: e.client.process},
+	}
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		next, stop := s.plan(time.Now())
+		if stop {
+			return
+		}
+		wait := time.Until(next)
+		if !next.IsZero() && wait <= 0 {
+			s.act(next)
+			continue
+		}
+		timer.Stop()
+		if !next.IsZero() {
+			timer.Reset(wait)
+		}
+		select {
+		case <-e.wake:
+		case <-timer.C:
+		case <-e.ctx.Done():
+			return
+		}
+	}
+}
+
+// plan says when there is something to do: never if the time is zero. It drops
+// what has become too old on the way.
+func (s *sender) plan(now time.Time) (next time.Time, stop bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if spans, bytes := s.queue.expire(now.Add(-maxAge)); spans > 0 {
+		s.stats.expired.Add(spans)
+		s.used.Add(-bytes)
+		s.notify()
+	}
+	if s.sweepIn > 0 {
+		s.sweepAt, s.sweepEvery, s.sweepIn = now.Add(s.sweepIn), s.sweepIn, 0
+	}
+	if s.stopping && !s.closing { // one attempt at once, whatever the last one said
+		s.closing, s.failures, s.retryAt = true, 0, now
+	}
+	switch oldest := s.queue.oldest(); {
+	case s.ctx.Err() != nil:
+		return now, true
+	case oldest != nil:
+		next = s.due(oldest, now)
+	case s.stopping:
+		s.dead = true
+		return now, true
+	}
+	if !s.sweepAt.IsZero() && (next.IsZero() || s.sweepAt.Before(next)) {
+		next = s.sweepAt
+	}
+	return next, false
+}
+
+func (s *sender) due(oldest *chunk, now time.Time) time.Time {
+	due := oldest.at.Add(s.opts.FlushInterval)
+	if s.closing || len(s.waiters) > 0 || s.queue.size >= s.limit {
+		due = now
+	}
+	if due.Before(s.retryAt) {
+		due = s.retryAt
+	}
+	return due
+}
+
+// act does what was due at the given time.
+func (s *sender) act(due time.Time) {
+	if due.Equal(s.sweepAt) {
+		s.sweepAt = time.Time{}
+		s.sweeping.Store(false)
+		if s.sweepAged(time.Now()) {
+			s.sweepLater(s.sweepEvery)
+		}
+		return
+	}
+	batch := s.take()
+	if len(batch) == 0 {
+		return // evicted meanwhile
+	}
+	body := s.encoder.append(s.body[:0], batch)
+	s.body = nil
+	p := &payload{data: body}
+	s.stats.requests.Add(1)
+	if s.failures > 0 {
+		s.stats.retries.Add(1)
+	}
+	a := s.client.post(s.ctx, p, len(batch))
+	if a.outcome == delivered && p.unread() && cap(body) <= 2*maxPayload {
+		s.body = body
+	}
+	s.settle(a)
+}
+
+// take moves the oldest chunks that make one payload from the queue into
+// flight.
+func (s *sender) take() []chunk {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	size, spans := 0, 0
+	var batch []chunk
+	for c := s.queue.oldest(); c != nil; c = s.queue.oldest() {
+		if size += c.size(); size > s.limit && len(batch) > 0 {
+			break
+		}
+		spans += c.spans
+		batch = append(batch, s.queue.pop())
+	}
+	s.inFlight = batch
+	s.stats.inFlight.Store(int64(spans))
+	return batch
+}
+
+// settle does with the chunks in flight what the agent's answer asks for.
+func (s *sender) settle(a answer) {
+	now := time.Now()
+	s.mu.Lock()
+	batch := s.inFlight
+	if batch == nil { // Shutdown has given up on them
+		s.mu.Unlock()
+		return
+	}
+	s.inFlight = nil
+	s.stats.inFlight.Store(0)
+	switch a.outcome {
+	case delivered:
+		s.release(batch, &s.stats.sent)
+		s.relax()
+	case rejected:
+		s.release(batch, &s.stats.rejected)
+	case tooLarge:
+		s.shrink(batch)
+	case failed, refused:
+		s.queue.unpop(batch)
+	}
+	s.notify()
+	waiting := s.queue.spans
+	s.mu.Unlock()
+
+	if s.ctx.Err() != nil {
+		return // broken off, which says nothing of the agent
+	}
+	switch a.outcome {
+	case delivered:
+		s.failures = 0
+		s.health.good(s.ctx, now, waiting+spansOf(batch), s.Stats().Dropped.Total())
+	case failed, refused:
+		s.failures++
+		s.retryAt = now.Add(s.pause(a))
+		s.health.bad(s.ctx, now, a, s.Stats().Dropped.Total())
+	case rejected:
+		s.health.bad(s.ctx, now, a, s.Stats().Dropped.Total()-spansOf(batch))
+	}
+}
+
+// release counts batch, which is settled for good.
+func (s *sender) release(batch []chunk, counter interface{ Add(int64) int64 }) {
+	for i := range batch {
+		s.used.Add(-batch[i].cost())
+	}
+	counter.Add(spansOf(batch))
+}
+
+func spansOf(batch []chunk) (n int64) {
+	for i := range batch {
+		n += int64(batch[i].spans)
+	}
+	return n
+}
+
+// shrink halves what an agent found too large: the payload, then the chunk.
+// What cannot be halved is dropped.
+func (s *sender) shrink(batch []chunk) {
+	s.successes = 0
+	if len(batch) > 1 {
+		size := 0
+		for i := range batch {
+			size += batch[i].size()
+		}
+		s.limit = max(size/2, 1)
+		s.queue.unpop(batch)
+		return
+	}
+	first, second, ok := batch[0].halve()
+	if !ok {
+		s.release(batch, &s.stats.tooLarge)
+		return
+	}
+	s.used.Add(first.cost() + second.cost() - batch[0].cost())
+	s.queue.unpop([]chunk{first, second})
+}
+
+// relax raises a lowered limit again after a while: what stood in the way may
+// be gone.
+func (s *sender) relax() {
+	if s.successes++; s.successes >= 64 && s.limit < maxPayload {
+		s.limit, s.successes = min(2*s.limit, maxPayload), 0
+	}
+}
+
+const (
+	firstPause   = 250 * time.Millisecond
+	longestPause = 30 * time.Second
+	longestWish  = time.Minute // of a Retry-After that is heeded
+	closingPause = time.Second
+)
+
+// pause returns how long to wait after a failed attempt: exponential with full
+// jitter, or 30–60 s where only a person can help; never less than the agent
+// asks for, within reason. While Shutdown waits it is short.
+func (s *sender) pause(a answer) time.Duration {
+	d := longestPause
+	if doublings := s.failures - 1; doublings < 7 {
+		d = min(d, firstPause<<doublings)
+	}
+	d = rand.N(d) + 1
+	if a.outcome == refused {
+		d = longestPause + rand.N(longestPause)
+	}
+	d = max(d, min(a.retryAfter, longestWish))
+	if s.closing {
+		d = min(d, closingPause)
+	}
+	return d
+}

@@ -1,0 +1,265 @@
+package ddagent
+
+import (
+	"encoding/binary"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/DataDog/dd-trace-go/v2/ddtrace/ext"
+
+	"github.com/kumihimo/kumihimo/internal/redact"
+)
+
+// maxRecord bounds one span. What does not fit any more is left out, and the
+// span says so in keyTruncated.
+const (
+	maxRecord    = 1 << 20
+	keyTruncated = "kumihimo.truncated"
+)
+
+// year2000 in seconds: the agent takes a span that began before it for broken.
+const year2000 = 946684800
+
+// encoder turns an ended span into a record. It is reused, and nothing keeps
+// what it returns.
+type encoder struct {
+	keys  *keyTable
+	buf   []byte
+	facts factSet
+	op    operation
+	limit int // length of buf beyond which attributes are left out
+	left  int // how many were
+	// verdict is what a manual.keep or manual.drop attribute asked for.
+	verdict treatment
+}
+
+// encode returns the record of s, valid until the next call. id is what is
+// known of s's resource, now the time at which s ended.
+func (e *encoder) encode(s sdktrace.ReadOnlySpan, id *identity, now time.Time) []byte {
+	e.limit, e.left, e.verdict = maxRecord, 0, keep
+	attrs := s.Attributes()
+	e.gather(attrs, id)
+
+	sc, kind := s.SpanContext(), s.SpanKind()
+	b, _ := open(e.buf[:0])
+	spanID := sc.SpanID()
+	b = append8(b, spanID)
+	b = append8(b, s.Parent().SpanID())
+	start, duration := timesOf(s.StartTime(), s.EndTime(), now)
+	b = binary.LittleEndian.AppendUint64(b, uint64(start))
+	b = binary.LittleEndian.AppendUint64(b, uint64(duration))
+	var flags byte
+	if s.Status().Code == codes.Error {
+		flags |= flagError
+	}
+	if !s.Parent().IsValid() || s.Parent().IsRemote() {
+		flags |= flagRoot
+	}
+	service := e.service(id)
+	if service != "" {
+		flags |= flagOverride
+	}
+	b = append(b, flags, byte(kind))
+	b = appendStr(b, service)
+	name := e.op.name(&e.facts, kind)
+	b = append(binary.AppendUvarint(b, uint64(len(name))), name...)
+	b = appendResource(b, &e.facts, kind, s.Name())
+	b = appendStr(b, clean(spanType(&e.facts, kind), maxType))
+
+	b, at := open(b)
+	b = e.attributes(b, attrs)
+	b = e.derived(b, s)
+	seal(b, at)
+	b, at = open(b)
+	b = e.events(b, s.Events())
+	seal(b, at)
+	b, at = open(b)
+	b = e.links(b, s.Links())
+	seal(b, at)
+	seal(b, 0)
+	e.buf = b
+	return b
+}
+
+// append8 appends an id so that it reads back as the big-endian number it is.
+func append8(b []byte, id [8]byte) []byte {
+	return binary.LittleEndian.AppendUint64(b, binary.BigEndian.Uint64(id[:]))
+}
+
+// timesOf returns start and duration in nanoseconds, both in the range the agent
+// takes: a start before the year 2000 or after 2262 becomes now less the
+// duration, a negative duration 0.
+func timesOf(start, end, now time.Time) (int64, int64) {
+	duration := max(end.Sub(start), 0) // Sub saturates
+	if s := start.Unix(); s < year2000 || s >= math.MaxInt64/int64(time.Second) {
+		duration = min(duration, now.Sub(time.Unix(year2000, 0)))
+		return now.Add(-duration).UnixNano(), int64(duration)
+	}
+	ns := start.UnixNano()
+	if int64(duration) > math.MaxInt64-ns {
+		duration = 0
+	}
+	return ns, int64(duration)
+}
+
+// gather collects the facts, the resource's first.
+func (e *encoder) gather(attrs []attribute.KeyValue, id *identity) {
+	e.facts = id.facts
+	for _, kv := range attrs {
+		k := e.keys.lookup(string(kv.Key))
+		if k.fact != factNone && k.fact != factStatusCode { // a number, and of no use for names
+			e.facts[k.fact] = factText(k, kv.Value)
+		}
+		if (k.treat == keepTrace || k.treat == dropTrace) && truth(kv.Value) {
+			e.verdict = k.treat
+		}
+	}
+}
+
+func factText(k keyInfo, v attribute.Value) string {
+	if k.treat == secret {
+		return redact.Placeholder
+	}
+	return clean(v.String(), maxValue)
+}
+
+func truth(v attribute.Value) bool {
+	if v.Type() == attribute.STRING {
+		b, err := strconv.ParseBool(v.AsString())
+		return err == nil && b
+	}
+	return v.Type() == attribute.BOOL && v.AsBool() || v.Type() == attribute.INT64 && v.AsInt64() == 1
+}
+
+// service returns the span's own service, or "" if it is the resource's.
+func (e *encoder) service(id *identity) string {
+	own := e.facts[factService]
+	if own == "" || own == id.facts[factService] {
+		return ""
+	}
+	if own = serviceName(own); own == id.service {
+		return ""
+	}
+	return own
+}
+
+func appendResource(b []byte, f *factSet, kind trace.SpanKind, spanName string) []byte {
+	first, second := resourceName(f, kind, spanName)
+	first = clean(first, maxResource)
+	room := maxResource - len(first) - 1
+	if second == "" || room <= 0 {
+		return appendStr(b, first)
+	}
+	second = clean(second, room)
+	b = binary.AppendUvarint(b, uint64(len(first)+1+len(second)))
+	return append(append(append(b, first...), ' '), second...)
+}
+
+// derived appends the attributes that the span does not carry as such.
+func (e *encoder) derived(b []byte, s sdktrace.ReadOnlySpan) []byte {
+	e.limit += 4 * maxValue // what explains the span has room even if it is full
+	if scope := s.InstrumentationScope(); scope.Name != "" {
+		b = e.text(b, keyScopeName, scope.Name)
+		if scope.Version != "" {
+			b = e.text(b, keyScopeVersion, scope.Version)
+		}
+	}
+	if e.facts[factDBName] == "" && e.facts[factDBNamespace] != "" {
+		b = e.text(b, ext.DBName, e.facts[factDBNamespace])
+	}
+	event := errorEvent(s)
+	if event != nil {
+		b = e.text(b, keyHasException, "true")
+	}
+	switch s.Status().Code {
+	case codes.Error:
+		b = e.text(b, keyStatusCode, "Error")
+		b = e.failure(b, s, event)
+	case codes.Ok:
+		b = e.text(b, keyStatusCode, "Ok")
+	}
+	if e.left > 0 {
+		b = append(b, kindInt)
+		b = appendStr(b, keyTruncated)
+		b = binary.LittleEndian.AppendUint64(b, uint64(e.left))
+	}
+	return b
+}
+
+// failure appends error.message, error.type and error.stack unless the span
+// has them itself.
+func (e *encoder) failure(b []byte, s sdktrace.ReadOnlySpan, event *sdktrace.Event) []byte {
+	message := s.Status().Description
+	var typ, stack string
+	if event != nil {
+		for _, kv := range event.Attributes {
+			switch kv.Key {
+			case "exception.message":
+				if message == "" {
+					message = kv.Value.String()
+				}
+			case "exception.type":
+				typ = kv.Value.String()
+			case "exception.stacktrace":
+				stack = kv.Value.String()
+			}
+		}
+	}
+	if message == "" {
+		message = e.statusText(s.Attributes())
+	}
+	for _, m := range []struct {
+		fact       fact
+		key, value string
+	}{
+		{factErrorMessage, ext.ErrorMsg, message},
+		{factErrorType, ext.ErrorType, typ},
+		{factErrorStack, ext.ErrorStack, stack},
+	} {
+		if m.value != "" && e.facts[m.fact] == "" {
+			b = e.text(b, m.key, m.value)
+		}
+	}
+	return b
+}
+
+// statusText says what the HTTP status code means, if there is one.
+func (e *encoder) statusText(attrs []attribute.KeyValue) string {
+	for _, kv := range attrs {
+		if e.keys.lookup(string(kv.Key)).fact != factStatusCode {
+			continue
+		}
+		code := kv.Value.String()
+		n, err := strconv.Atoi(code)
+		if text := http.StatusText(n); err == nil && text != "" {
+			return code + " " + text
+		}
+		return code
+	}
+	return ""
+}
+
+// errorEvent returns the exception the status speaks of, else the last one.
+func errorEvent(s sdktrace.ReadOnlySpan) *sdktrace.Event {
+	var found *sdktrace.Event
+	events := s.Events()
+	for i := range events {
+		if events[i].Name != "exception" {
+			continue
+		}
+		found = &events[i]
+		for _, kv := range found.Attributes {
+			if kv.Key == "exception.message" && kv.Value.String() == s.Status().Description {
+				return found
+			}
+		}
+	}
+	return found
+}
