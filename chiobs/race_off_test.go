@@ -1,0 +1,5 @@
+//go:build !race
+
+package chiobs
+
+const raceEnabled = false

@@ -1,0 +1,61 @@
+package chiobs
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// withRoutes puts a routing context into ctx if the router is still to come:
+// the router then uses it, and the route can be read from it afterwards. It
+// does so only for a router called directly: a handler in between may run the
+// router on another goroutine, and a routing context has one owner.
+func (h *handler) withRoutes(ctx context.Context) context.Context {
+	if h.routes == nil || chi.RouteContext(ctx) != nil {
+		return ctx
+	}
+	rctx := chi.NewRouteContext()
+	rctx.Routes = h.routes
+	return context.WithValue(ctx, chi.RouteCtxKey, rctx)
+}
+
+// routeOf returns the pattern that r was routed by, or "". r is the request
+// that was handed to the next handler; the router writes the pattern to it
+// unless another middleware made a copy, but only the routing context in ctx
+// is shared by all copies. It must be read before the outermost router has
+// returned, which then reuses that context.
+func routeOf(ctx context.Context, r *http.Request, status int) string {
+	rctx := chi.RouteContext(ctx)
+	if rctx == nil {
+		// http.ServeMux: "GET example.com/users/{id}".
+		return r.Pattern[max(strings.IndexByte(r.Pattern, '/'), 0):]
+	}
+	var stack [128]byte
+	b := appendPattern(stack[:0], rctx.RoutePatterns)
+	if (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) && bytes.HasSuffix(b, []byte("/*")) {
+		return "" // a mounted router had no route for it
+	}
+	if r.Pattern == string(b) {
+		return r.Pattern
+	}
+	return string(b)
+}
+
+// appendPattern appends what chi.Context.RoutePattern returns for patterns.
+func appendPattern(b []byte, patterns []string) []byte {
+	for _, p := range patterns {
+		for i := range len(p) {
+			b = append(b, p[i])
+			if bytes.HasSuffix(b, []byte("/*/")) {
+				b = b[:len(b)-2]
+			}
+		}
+	}
+	if string(b) == "/" {
+		return b
+	}
+	return bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("//")), []byte("/"))
+}
