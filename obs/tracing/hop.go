@@ -1,0 +1,112 @@
+package tracing
+
+import (
+	"context"
+	"encoding/hex"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/DataDog/dd-trace-go/v2/ddtrace/ext"
+
+	"github.com/kumihimo/kumihimo/internal/obsctx"
+)
+
+// A hop is what one service tells the next of a trace. Each style writes it
+// and reads it in its own form; a context has it as a SpanContext and an
+// obsctx.Trace.
+type hop struct {
+	style  style
+	trace  trace.TraceID
+	parent trace.SpanID // zero where only the trace's id is taken on
+	flags  trace.TraceFlags
+
+	decision obsctx.Decision
+	decided  bool // false: whoever comes next decides
+
+	origin     string
+	tags       string // as in obsctx.Trace
+	lastParent trace.SpanID
+
+	state  trace.TraceState // other vendors' members of tracestate
+	member string           // the dd member as it came; see readMember
+	others string           // the other members as they came
+}
+
+// outgoing returns the hop that leaves the span of ctx.
+func outgoing(ctx context.Context, sc trace.SpanContext) hop {
+	s := obsctx.TraceFrom(ctx)
+	if s == nil || s.ID != sc.TraceID() {
+		h := hopOf(sc)
+		if !sc.IsRemote() {
+			h.lastParent = sc.SpanID()
+		}
+		return h
+	}
+	h := hop{
+		trace: sc.TraceID(), parent: sc.SpanID(), flags: sc.TraceFlags(), state: sc.TraceState(),
+		origin: s.Origin, tags: s.Tags, lastParent: s.LastParent,
+	}
+	h.decision, h.decided = s.Decision()
+	if !sc.IsRemote() {
+		h.lastParent = h.parent // our own span, which Datadog sees
+	}
+	return h
+}
+
+// hopOf returns what a SpanContext alone tells: the flag, and the dd member of
+// its tracestate where another propagator has left it there.
+func hopOf(sc trace.SpanContext) hop {
+	h := hop{
+		trace: sc.TraceID(), parent: sc.SpanID(), flags: sc.TraceFlags(), state: sc.TraceState(),
+		member: sc.TraceState().Get(vendor),
+	}
+	h.readMember()
+	return h
+}
+
+// into returns ctx with the hop as a remote span's.
+func (h *hop) into(ctx context.Context, links []trace.Link, frontEnd trace.TraceID) context.Context {
+	s := &obsctx.Trace{
+		ID: h.trace, Remote: true,
+		Origin: h.origin, Tags: h.tags, LastParent: h.lastParent,
+		FrontEnd: frontEnd, Links: links,
+	}
+	if h.decided {
+		s.Init(h.decision)
+	}
+	return obsctx.WithTrace(trace.ContextWithRemoteSpanContext(ctx, h.spanContext()), s)
+}
+
+func (h *hop) spanContext() trace.SpanContext {
+	return trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: h.trace, SpanID: h.parent, TraceState: h.state, Remote: true,
+		TraceFlags: h.flags.WithSampled(h.kept()),
+	})
+}
+
+func (h *hop) kept() bool { return h.decided && h.decision.Priority > 0 }
+
+// mechanism returns who decided to keep the trace; Datadog's tracers name no
+// one for a trace that is not kept.
+func (h *hop) mechanism() (m obsctx.Mechanism, ok bool) {
+	return h.decision.Mechanism, h.kept() && h.decision.Mechanism != obsctx.MechanismUnknown
+}
+
+// keep sets a decision that came as yes or no.
+func (h *hop) keep(yes bool) {
+	h.decision = obsctx.Decision{Priority: ext.PriorityAutoReject, Mechanism: obsctx.MechanismUnknown}
+	if yes {
+		h.decision.Priority = ext.PriorityAutoKeep
+	}
+	h.decided = true
+}
+
+// unhex fills dst from exactly as many digits of either case, as Datadog's
+// tracers take them.
+func unhex(dst []byte, s string) bool {
+	if len(s) != 2*len(dst) {
+		return false
+	}
+	_, err := hex.Decode(dst, []byte(s))
+	return err == nil
+}

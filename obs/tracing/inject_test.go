@@ -1,0 +1,233 @@
+package tracing
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/kumihimo/kumihimo/internal/obsctx"
+)
+
+// local is the context of a span of ours.
+func local(ctx context.Context, s *obsctx.Trace, d *obsctx.Decision, state string) context.Context {
+	s.ID = traceA
+	if d != nil {
+		s.Init(*d)
+	}
+	ts, err := trace.ParseTraceState(state)
+	if err != nil {
+		panic(err)
+	}
+	ctx = trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: traceA, SpanID: spanA, TraceState: ts}))
+	return obsctx.WithTrace(ctx, s)
+}
+
+func TestInject(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 200)
+	with := func(more map[string]string) map[string]string {
+		all := map[string]string{
+			"x-datadog-trace-id": "11803532876627986230", "x-datadog-parent-id": "67667974448284343",
+			"x-datadog-sampling-priority": "2", "x-datadog-tags": tidA + ",_dd.p.dm=-4",
+			"traceparent": "00-" + idA + "-00f067aa0ba902b7-01",
+			"tracestate":  "dd=s:2;p:00f067aa0ba902b7;t.dm:-4;t.tid:4bf92f3577b34da6",
+		}
+		for k, v := range more {
+			if all[k] = v; v == "" {
+				delete(all, k)
+			}
+		}
+		return all
+	}
+	tests := []struct {
+		name     string
+		state    *obsctx.Trace
+		decision *obsctx.Decision
+		vendors  string
+		want     map[string]string
+	}{
+		{"kept", &obsctx.Trace{}, &keep, "", with(nil)},
+		{"refused", &obsctx.Trace{}, &refused, "", with(map[string]string{
+			"x-datadog-sampling-priority": "-1", "x-datadog-tags": tidA,
+			"traceparent": "00-" + idA + "-00f067aa0ba902b7-00",
+			"tracestate":  "dd=s:-1;p:00f067aa0ba902b7;t.tid:4bf92f3577b34da6",
+		})},
+		{"undecided", &obsctx.Trace{}, nil, "", with(map[string]string{
+			"x-datadog-sampling-priority": "", "x-datadog-tags": tidA,
+			"tracestate": "dd=p:00f067aa0ba902b7;t.tid:4bf92f3577b34da6",
+		})},
+		{"origin, tags, vendors", &obsctx.Trace{Origin: "a=b c;~", Tags: "_dd.p.x:y=1=2;3,_dd.p.end=e "}, &keep, "rojo=1,dd=s:0,congo=2", with(map[string]string{
+			"x-datadog-origin": "a=b c;~", "x-datadog-tags": tidA + ",_dd.p.dm=-4,_dd.p.x:y=1=2;3,_dd.p.end=e ",
+			"tracestate": "dd=s:2;o:a~b_c__;p:00f067aa0ba902b7;t.dm:-4;t.tid:4bf92f3577b34da6;t.x_y:1~2_3;t.end:e_,rojo=1,congo=2",
+		})},
+		{"too many tags", &obsctx.Trace{Tags: "_dd.p.a=" + long + ",_dd.p.b=" + long + ",_dd.p.c=" + long + ",_dd.p.d=1"}, &keep, "", with(map[string]string{
+			"tracestate": "dd=s:2;p:00f067aa0ba902b7;t.dm:-4;t.tid:4bf92f3577b34da6;t.d:1",
+		})},
+	}
+	p := NewPropagator(PropagatorOptions{})
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got := injected(local(t.Context(), tt.state, tt.decision, tt.vendors), p)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if n := len(got["x-datadog-tags"]); n > maxTags {
+				t.Errorf("x-datadog-tags has %d bytes", n)
+			}
+			if member, _, _ := strings.Cut(got["tracestate"], ","); len(member) > maxMember {
+				t.Errorf("the dd member has %d bytes", len(member))
+			}
+		})
+	}
+}
+
+func TestInjectB3(t *testing.T) {
+	t.Parallel()
+	p := NewPropagator(PropagatorOptions{Inject: []string{"b3multi", "b3 single header"}})
+	for _, tt := range []struct {
+		decision *obsctx.Decision
+		want     map[string]string
+	}{
+		{&keep, map[string]string{"x-b3-traceid": idA, "x-b3-spanid": "00f067aa0ba902b7", "x-b3-sampled": "1", "b3": idA + "-00f067aa0ba902b7-1"}},
+		{&refused, map[string]string{"x-b3-traceid": idA, "x-b3-spanid": "00f067aa0ba902b7", "x-b3-sampled": "0", "b3": idA + "-00f067aa0ba902b7-0"}},
+		{nil, map[string]string{"x-b3-traceid": idA, "x-b3-spanid": "00f067aa0ba902b7", "b3": idA + "-00f067aa0ba902b7"}},
+	} {
+		if diff := cmp.Diff(tt.want, injected(local(t.Context(), &obsctx.Trace{}, tt.decision, ""), p)); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	}
+	short := trace.ContextWithSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{15: 1}, SpanID: spanA}))
+	if got, want := injected(short, p)["b3"], "0000000000000001-00f067aa0ba902b7-0"; got != want {
+		t.Errorf("64 bits: got %q, want %q", got, want)
+	}
+}
+
+// A trace that passes through without a span of ours goes on as it came.
+func TestPassThrough(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, headers, want string
+	}{
+		{"the last parent Datadog knows stays", w3cA + "tracestate: dd=s:2;o:rum;p:000000000000000c;t.dm:-4;t.a:1,congo=1",
+			"dd=s:2;o:rum;p:000000000000000c;t.dm:-4;t.tid:4bf92f3577b34da6;t.a:1,congo=1"},
+		{"a parent Datadog does not know is not named", w3cA, "dd=s:1;t.tid:4bf92f3577b34da6"},
+		{"undecided", ddA, "dd=p:00f067aa0ba902b7"},
+	} {
+		p := NewPropagator(PropagatorOptions{})
+		got := injected(p.Extract(t.Context(), propagation.HeaderCarrier(headers(tt.headers))), p)
+		if got["tracestate"] != tt.want || !strings.HasSuffix(got["traceparent"], "-00f067aa0ba902b7-01") {
+			t.Errorf("%s: got %v, want tracestate %q and the parent as it came", tt.name, got, tt.want)
+		}
+	}
+}
+
+// A decision changed after the fact is in every later request.
+func TestInjectFollowsTheDecision(t *testing.T) {
+	t.Parallel()
+	p, tr, _ := observed(Options{})
+	ctx, _ := tr.Start(t.Context(), "root")
+	for _, tt := range []struct {
+		d    *obsctx.Decision
+		want string
+	}{{nil, "1"}, {&refused, "-1"}, {&keep, "2"}} {
+		if tt.d != nil {
+			obsctx.TraceFrom(ctx).Decide(*tt.d)
+		}
+		if got := injected(ctx, p.Pipeline(ctx).Propagator)["x-datadog-sampling-priority"]; got != tt.want {
+			t.Errorf("after %v: priority %s, want %s", tt.d, got, tt.want)
+		}
+	}
+}
+
+// Without a state, or with another trace's, the sampled flag is all there is.
+func TestInjectWithoutState(t *testing.T) {
+	t.Parallel()
+	p := NewPropagator(PropagatorOptions{Inject: []string{"datadog", "tracecontext"}})
+	sc := trace.SpanContextConfig{TraceID: traceB, SpanID: spanA, TraceFlags: trace.FlagsSampled | trace.FlagsRandom}
+	stale := local(t.Context(), &obsctx.Trace{Origin: "rum"}, &refused, "")
+	for _, ctx := range []context.Context{t.Context(), stale} {
+		got := injected(trace.ContextWithSpanContext(ctx, trace.NewSpanContext(sc)), p)
+		want := map[string]string{
+			"x-datadog-trace-id": "0", "x-datadog-parent-id": "67667974448284343", "x-datadog-sampling-priority": "1",
+			"x-datadog-tags": "_dd.p.tid=0b00000000000000",
+			"traceparent":    "00-0b000000000000000000000000000000-00f067aa0ba902b7-03",
+			"tracestate":     "dd=s:1;p:00f067aa0ba902b7;t.tid:0b00000000000000",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	}
+}
+
+func TestNothingToInject(t *testing.T) {
+	t.Parallel()
+	in, _ := remote(t.Context(), traceA, trace.SpanID{}, nil)
+	for _, ctx := range []context.Context{t.Context(), in} {
+		if got := injected(ctx, NewPropagator(PropagatorOptions{})); len(got) != 0 {
+			t.Errorf("got %v, want nothing", got)
+		}
+	}
+	if got := injected(local(t.Context(), &obsctx.Trace{}, &keep, ""), NewPropagator(PropagatorOptions{Inject: []string{"none"}})); len(got) != 0 {
+		t.Errorf("none: got %v, want nothing", got)
+	}
+}
+
+func TestBaggage(t *testing.T) {
+	t.Parallel()
+	p := NewPropagator(PropagatorOptions{})
+	many := func(n, size int) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString("k" + strings.Repeat("i", i%7) + string(rune('a'+i%26)) + string(rune('a'+i/26)) + "=" + strings.Repeat("v", size) + ",")
+		}
+		return strings.TrimSuffix(b.String(), ",")
+	}
+	tests := []struct {
+		name, headers string
+		want          map[string]string
+	}{
+		{"members", "baggage: a=1,b=%20x;p=1", map[string]string{"a": "1", "b": " x"}},
+		{"a malformed one", "baggage: a=1,=,b=2", map[string]string{"a": "1", "b": "2"}},
+		{"legacy", "ot-baggage-User: u%201\not-baggage-a: 2\nbaggage: a=1", map[string]string{"user": "u 1", "a": "1"}},
+		{"legacy malformed", "ot-baggage-a: %zz\not-baggage-b: 1", map[string]string{"b": "1"}},
+		{"too large", "baggage: a=" + strings.Repeat("x", 8192), map[string]string{}},
+	}
+	for _, tt := range tests {
+		ctx := p.Extract(t.Context(), propagation.HeaderCarrier(headers(tt.headers)))
+		got := map[string]string{}
+		for _, m := range baggage.FromContext(ctx).Members() {
+			got[m.Key()] = m.Value()
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+
+	in := NewPropagator(PropagatorOptions{Extract: []string{"tracecontext"}}).Extract(t.Context(), propagation.HeaderCarrier(headers("baggage: a=1")))
+	if n := baggage.FromContext(in).Len(); n != 0 {
+		t.Errorf("without the style %d members came in", n)
+	}
+	for _, tt := range []struct{ n, size, want int }{{3, 10, 3}, {64, 100, 64}, {80, 10, 64}, {20, 1000, 8}} {
+		var b baggage.Baggage
+		for member := range strings.SplitSeq(many(tt.n, tt.size), ",") {
+			k, v, _ := strings.Cut(member, "=")
+			m, err := baggage.NewMemberRaw(k, v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, _ = b.SetMember(m)
+		}
+		out := propagation.HeaderCarrier{} // one of them: the order is a map's
+		p.Inject(baggage.ContextWithBaggage(t.Context(), b), out)
+		got := out.Get("baggage")
+		if n := strings.Count(got, "="); n != tt.want || len(got) > maxBaggage {
+			t.Errorf("%d members of %d bytes: sent %d in %d bytes, want %d", tt.n, tt.size, n, len(got), tt.want)
+		}
+	}
+}

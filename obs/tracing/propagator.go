@@ -1,0 +1,207 @@
+package tracing
+
+import (
+	"context"
+	"slices"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// PropagatorOptions says in which styles traces come and leave.
+type PropagatorOptions struct {
+	// Extract and Inject are styles by their names; see [ParseStyles] for
+	// them. Nil is datadog, tracecontext, baggage.
+	//
+	// The first style in Extract that finds a trace wins. A later one that
+	// finds the same trace adds what the first cannot know: tracecontext the
+	// tracestate, and the parent, which tracers other than Datadog's may have
+	// set since. One that finds another trace becomes a link of the span.
+	Extract, Inject []string
+
+	// ExtractFirst looks no further than the first style that finds a trace.
+	ExtractFirst bool
+}
+
+// NewPropagator returns a propagator whose headers are those of Datadog's
+// tracers. It carries priority, origin and tags in the context beside the
+// SpanContext, so it is of use with a [Provider] only. It panics if a style
+// is unknown.
+func NewPropagator(opts PropagatorOptions) propagation.TextMapPropagator {
+	p := &propagator{first: opts.ExtractFirst}
+	p.extract, p.baggageIn = stylesOf(opts.Extract)
+	p.inject, p.baggageOut = stylesOf(opts.Inject)
+	return p
+}
+
+// stylesOf returns the styles of names, baggage apart: it is of no trace.
+func stylesOf(names []string) (styles []style, baggage bool) {
+	if names == nil {
+		return []style{datadog, traceContext}, true
+	}
+	for _, name := range names {
+		s, ok := parseStyle(name)
+		if !ok {
+			panic("tracing: NewPropagator: unknown style " + name)
+		}
+		switch {
+		case s == baggageStyle:
+			baggage = true
+		case s != none && !slices.Contains(styles, s):
+			styles = append(styles, s)
+		}
+	}
+	return styles, baggage
+}
+
+type propagator struct {
+	extract, inject       []style
+	baggageIn, baggageOut bool
+	first                 bool
+	frontEnd              bool // see ingress.go
+}
+
+// Inject writes the span of ctx, and the decision of its trace as it is now.
+func (p *propagator) Inject(ctx context.Context, c propagation.TextMapCarrier) {
+	if p.baggageOut {
+		injectBaggage(ctx, c)
+	}
+	sc := trace.SpanContextFromContext(ctx)
+	if !sc.IsValid() || len(p.inject) == 0 {
+		return
+	}
+	h := outgoing(ctx, sc)
+	var room [640]byte // all styles of a trace with a few tags
+	var x index
+	b := room[:0]
+	for _, s := range p.inject {
+		switch s {
+		case datadog:
+			b = h.appendDatadog(b, &x)
+		case traceContext:
+			b = h.appendTraceContext(b, &x)
+		case b3Multi:
+			b = h.appendB3(b, &x)
+		case b3Single:
+			b = h.appendB3Single(b, &x)
+		}
+	}
+	x.set(c, b)
+}
+
+// Extract returns ctx with the trace and the baggage that c carries.
+func (p *propagator) Extract(ctx context.Context, c propagation.TextMapCarrier) context.Context {
+	if p.baggageIn {
+		ctx = p.extractBaggage(ctx, c)
+	}
+	if p.frontEnd {
+		return p.extractBehindFrontEnd(ctx, c)
+	}
+	h, links, ok := p.read(c, p.extract)
+	if !ok {
+		return ctx
+	}
+	return h.into(ctx, links, trace.TraceID{})
+}
+
+// read returns the hop that styles agree upon, and links to what they do not.
+func (p *propagator) read(c propagation.TextMapCarrier, styles []style) (h hop, links []trace.Link, found bool) {
+	for _, s := range styles {
+		next, ok := readStyle(s, c)
+		if !ok {
+			continue
+		}
+		if !found {
+			h, found = next, true
+			if p.first {
+				break
+			}
+			continue
+		}
+		if next.trace != h.trace {
+			links = append(links, next.terminated())
+		} else if s == traceContext {
+			h.merge(&next)
+		}
+	}
+	if h.style == traceContext {
+		h.readMember()
+	}
+	if found && h.others != "" {
+		h.state = parseState(h.others)
+	}
+	return h, links, found
+}
+
+func readStyle(s style, c propagation.TextMapCarrier) (hop, bool) {
+	switch s {
+	case datadog:
+		return readDatadog(c)
+	case traceContext:
+		return readTraceContext(c)
+	case b3Multi:
+		return readB3(c)
+	case b3Single:
+		return readB3Single(c)
+	}
+	return hop{}, false
+}
+
+// merge adds to h what w, of the same trace, has from W3C's headers. Where the
+// parents differ someone between that speaks W3C alone has put a span of its
+// own; the last parent that Datadog knows lets it mend the trace.
+func (h *hop) merge(w *hop) {
+	h.others = w.others
+	h.flags |= w.flags & trace.FlagsRandom
+	if h.parent == w.parent || h.style != datadog {
+		return
+	}
+	if last := w.memberParent(); last.IsValid() {
+		h.lastParent = last
+	}
+	h.parent = w.parent
+}
+
+// terminated returns the link that stands for a trace not continued.
+func (h *hop) terminated() trace.Link {
+	if h.style == traceContext {
+		h.readMember()
+		h.state = parseState(h.others)
+	}
+	return trace.Link{
+		SpanContext: h.spanContext(),
+		Attributes: []attribute.KeyValue{
+			attribute.String("reason", "terminated_context"),
+			attribute.String("context_headers", h.style.String()),
+		},
+	}
+}
+
+// Fields returns the headers that Inject may set.
+func (p *propagator) Fields() []string {
+	var fields []string
+	for _, s := range p.inject {
+		for _, h := range styleHeaders(s) {
+			fields = append(fields, h.name)
+		}
+	}
+	if p.baggageOut {
+		fields = append(fields, headerBaggage.name)
+	}
+	return fields
+}
+
+func styleHeaders(s style) []*header {
+	switch s {
+	case datadog:
+		return []*header{&headerTraceID, &headerParentID, &headerPriority, &headerOrigin, &headerTags}
+	case traceContext:
+		return []*header{&headerTraceparent, &headerTracestate}
+	case b3Multi:
+		return []*header{&headerB3TraceID, &headerB3SpanID, &headerB3Sampled}
+	case b3Single:
+		return []*header{&headerB3}
+	}
+	return nil
+}

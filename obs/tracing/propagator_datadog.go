@@ -1,0 +1,217 @@
+package tracing
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"go.opentelemetry.io/otel/propagation"
+
+	"github.com/kumihimo/kumihimo/internal/obsctx"
+)
+
+// Datadog's own headers:
+// https://docs.datadoghq.com/tracing/trace_collection/trace_context_propagation/#datadog-format
+var (
+	headerTraceID  = header{"x-datadog-trace-id", "X-Datadog-Trace-Id"}
+	headerParentID = header{"x-datadog-parent-id", "X-Datadog-Parent-Id"}
+	headerPriority = header{"x-datadog-sampling-priority", "X-Datadog-Sampling-Priority"}
+	headerOrigin   = header{"x-datadog-origin", "X-Datadog-Origin"}
+	headerTags     = header{"x-datadog-tags", "X-Datadog-Tags"}
+)
+
+const (
+	// tagPrefix begins the names of the tags that all services of a trace
+	// share.
+	tagPrefix = "_dd.p."
+
+	tagTID = tagPrefix + "tid" // the high half of the trace id
+	tagDM  = tagPrefix + "dm"  // who decided
+
+	maxTags   = 512 // bytes of x-datadog-tags, both ways
+	maxOrigin = 128 // bytes; "synthetics-browser" is the longest in use
+)
+
+// originSynthetics marks Datadog's synthetic tests. They send no parent.
+const originSynthetics = "synthetics"
+
+func (h *hop) appendDatadog(b []byte, x *index) []byte {
+	b = strconv.AppendUint(b, binary.BigEndian.Uint64(h.trace[8:]), 10)
+	x.end(&headerTraceID, b)
+	b = strconv.AppendUint(b, binary.BigEndian.Uint64(h.parent[:]), 10)
+	x.end(&headerParentID, b)
+	if h.decided {
+		b = strconv.AppendInt(b, int64(h.decision.Priority), 10)
+		x.end(&headerPriority, b)
+	}
+	if h.origin != "" {
+		b = append(b, h.origin...)
+		x.end(&headerOrigin, b)
+	}
+	start := len(b)
+	if h.hasHigh() {
+		b = append(b, tagTID+"="...)
+		b = hex.AppendEncode(b, h.trace[:8])
+	}
+	if m, ok := h.mechanism(); ok {
+		b = appendComma(b, start)
+		b = append(b, tagDM+"=-"...)
+		b = strconv.AppendInt(b, int64(m), 10)
+	}
+	// The tags above are part of id and decision: where there is room for
+	// those alone, upstream's tags stay behind.
+	if h.tags != "" && len(b)-start+1+len(h.tags) <= maxTags {
+		b = appendComma(b, start)
+		b = append(b, h.tags...)
+	}
+	if len(b) > start {
+		x.end(&headerTags, b)
+	}
+	return b
+}
+
+func (h *hop) hasHigh() bool { return binary.BigEndian.Uint64(h.trace[:8]) != 0 }
+
+func appendComma(b []byte, start int) []byte {
+	if len(b) > start {
+		b = append(b, ',')
+	}
+	return b
+}
+
+func readDatadog(c propagation.TextMapCarrier) (hop, bool) {
+	h := hop{style: datadog}
+	low, ok := parseDecimal(headerTraceID.get(c))
+	if !ok {
+		return h, false
+	}
+	binary.BigEndian.PutUint64(h.trace[8:], low)
+	parent, _ := parseDecimal(headerParentID.get(c))
+	binary.BigEndian.PutUint64(h.parent[:], parent)
+	h.lastParent = h.parent // who sends these headers sends spans to Datadog
+	h.origin = cleanOrigin(headerOrigin.get(c))
+	h.decision.Mechanism = obsctx.MechanismUnknown
+	h.readTags(headerTags.get(c))
+	h.decision.Priority, h.decided = parsePriority(headerPriority.get(c))
+	return h, h.trace.IsValid() && (h.parent.IsValid() || h.origin == originSynthetics)
+}
+
+// parseDecimal reads an id. Some tracers write it as a signed number.
+func parseDecimal(s string) (uint64, bool) {
+	if len(s) == 0 || len(s) > 20 { // digits of 2^64; errors copy their input
+		return 0, false
+	}
+	if s[0] == '-' {
+		n, err := strconv.ParseInt(s, 10, 64)
+		return uint64(n), err == nil
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	return n, err == nil
+}
+
+// parsePriority reads a priority. Those beyond -1 to 2 are kept as they are:
+// their sign is what counts.
+func parsePriority(s string) (int, bool) {
+	if len(s) == 0 || len(s) > 11 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(s, 10, 32)
+	return int(n), err == nil
+}
+
+// parseMechanism reads a decision maker, "-4".
+func parseMechanism(s string) obsctx.Mechanism {
+	if len(s) < 2 || len(s) > 4 || s[0] != '-' || s[1] == '+' || s[1] == '-' {
+		return obsctx.MechanismUnknown
+	}
+	n, err := strconv.ParseInt(s[1:], 10, 8)
+	if err != nil {
+		return obsctx.MechanismUnknown
+	}
+	return obsctx.Mechanism(n)
+}
+
+// cleanOrigin returns s if it can be sent on as it is, else "".
+func cleanOrigin(s string) string {
+	if len(s) > maxOrigin || !printable(s, "") {
+		return ""
+	}
+	return s
+}
+
+// readTags reads x-datadog-tags. A list that is too long or malformed is left
+// out as a whole, as Datadog's tracers do: what is missing from its end could
+// be anything.
+func (h *hop) readTags(list string) {
+	if list == "" || len(list) > maxTags || !wellFormed(list) {
+		return
+	}
+	var room [maxTags]byte
+	kept, all := room[:0], true
+	for rest := list; rest != ""; {
+		var tag string
+		tag, rest, _ = strings.Cut(rest, ",")
+		key, value, _ := strings.Cut(tag, "=")
+		switch {
+		case key == tagTID:
+			h.readHigh(value)
+		case key == tagDM:
+			h.decision.Mechanism = parseMechanism(value)
+		case validTag(key, value) && !repeated(rest, key):
+			kept = append(appendComma(kept, 0), tag...)
+			continue
+		}
+		all = false
+	}
+	if all {
+		h.tags = list
+	} else {
+		h.tags = string(kept)
+	}
+}
+
+// readHigh reads the high half of the trace id: 16 digits in lower case.
+func (h *hop) readHigh(s string) {
+	var high [8]byte
+	if strings.ToLower(s) == s && unhex(high[:], s) {
+		copy(h.trace[:], high[:])
+	}
+}
+
+func wellFormed(list string) bool {
+	for tag := range strings.SplitSeq(list, ",") {
+		if key, value, ok := strings.Cut(tag, "="); !ok || key == "" || value == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// validTag reports whether a tag may be sent on: one that is no _dd.p. tag is
+// not meant for others, and no header may hold control characters.
+func validTag(key, value string) bool {
+	return len(key) > len(tagPrefix) && strings.HasPrefix(key, tagPrefix) &&
+		printable(key, " ,=") && value != "" && printable(value, ",")
+}
+
+// repeated reports whether key stands in list: the last one counts.
+func repeated(list, key string) bool {
+	for tag := range strings.SplitSeq(list, ",") {
+		if k, _, _ := strings.Cut(tag, "="); k == key {
+			return true
+		}
+	}
+	return false
+}
+
+// printable reports whether s is printable ASCII without any of the bytes of
+// not.
+func printable(s, not string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' || strings.IndexByte(not, s[i]) >= 0 {
+			return false
+		}
+	}
+	return true
+}
