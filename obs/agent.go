@@ -1,0 +1,150 @@
+package obs
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/kumihimo/kumihimo/internal/redact"
+	"github.com/kumihimo/kumihimo/obs/gcpauth"
+)
+
+// agentSocket is where a Datadog Agent on the same host listens.
+const agentSocket = "/var/run/datadog/apm.socket"
+
+// agentSettings say where traces go and how they are let in.
+type agentSettings struct {
+	url      string // empty: no agent
+	auth     bool   // with Google ID tokens
+	audience string
+}
+
+// agent finds the agent's URL and what it takes to talk to it.
+func (r *reader) agent(opts Options, p platform, metadata bool, red *redact.Redactor) agentSettings {
+	var a agentSettings
+	raw, source := r.agentURL(opts, p)
+	mode, modeSource := r.oneOf(opts.AgentAuth, "AgentAuth", "OBS_AGENT_AUTH", "auto", "google", "none")
+	if raw == "" {
+		r.note("agent", "none", source)
+		return a
+	}
+	r.note("agent", red.URL(raw), source)
+	u, err := url.Parse(raw)
+	if err != nil || !validAgentURL(u) {
+		r.fail(source, red.URL(raw), "an http, https or unix URL such as https://agent-xyz.a.run.app or http://localhost:8126")
+		return a
+	}
+	a.url = raw
+	a.auth = mode == "google" ||
+		mode == "auto" && (opts.TokenSource != nil || u.Scheme == "https" && (p.google() || metadata))
+	if !a.auth {
+		r.note("agent.auth", "none", modeSource)
+		return a
+	}
+	r.note("agent.auth", "google", modeSource)
+	r.checkAuth(&a, opts, u, source, modeSource, p.google() || metadata)
+	return a
+}
+
+func (r *reader) agentURL(opts Options, p platform) (raw, source string) {
+	if raw, source = r.pick(opts.AgentURL, "AgentURL", "DD_TRACE_AGENT_URL"); source != "" {
+		return raw, source
+	}
+	host, hostSource := r.variable("DD_AGENT_HOST")
+	port, portSource := r.variable("DD_TRACE_AGENT_PORT")
+	if hostSource != "" || portSource != "" {
+		if host == "" {
+			host = "localhost"
+		}
+		if port == "" {
+			port = "8126"
+		}
+		return "http://" + net.JoinHostPort(host, port), strings.Trim(hostSource+"+"+portSource, "+")
+	}
+	if r.isSocket(agentSocket) {
+		return "unix://" + agentSocket, fromDetected
+	}
+	if p.google() {
+		return "http://localhost:8126", fromDefault
+	}
+	return "", fromDefault
+}
+
+func validAgentURL(u *url.URL) bool {
+	switch u.Scheme {
+	case "http", "https":
+		port := u.Port()
+		return u.Hostname() != "" && u.RawQuery == "" && u.Fragment == "" && (port != "" || !strings.HasSuffix(u.Host, ":"))
+	case "unix":
+		return u.Host == "" && u.Path != ""
+	default:
+		return false
+	}
+}
+
+// checkAuth completes a for Google authentication and refuses what could not
+// work: tokens over an open line, no source of tokens, no audience.
+func (r *reader) checkAuth(a *agentSettings, opts Options, u *url.URL, source, modeSource string, metadata bool) {
+	origin := gcpauth.Transport{Origin: a.url}
+	if err := origin.Check(); err != nil {
+		r.errs = append(r.errs, &settingError{source, err})
+	}
+	if opts.TokenSource != nil {
+		return
+	}
+	if !metadata {
+		r.fail(modeSource, "google", "none outside Google Cloud, where no metadata server issues tokens, or Options.TokenSource set")
+		return
+	}
+	var audienceSource string
+	a.audience, audienceSource = r.pick(opts.Audience, "Audience", "OBS_AGENT_AUDIENCE")
+	if a.audience == "" && strings.HasSuffix(u.Hostname(), ".run.app") {
+		a.audience = u.Scheme + "://" + u.Host
+		r.note("agent.audience", a.audience, source)
+		return
+	}
+	if a.audience == "" {
+		r.fail("OBS_AGENT_AUDIENCE", "", "the audience of the agent's ID tokens (a run.app URL or a custom audience), which cannot be derived from the agent's URL")
+		return
+	}
+	r.note("agent.audience", a.audience, audienceSource)
+}
+
+// exporterClient returns the client that carries traces, authenticated where
+// s says so, or nil where the exporter's own will do.
+func (t *Telemetry) exporterClient(opts Options, s settings) *http.Client {
+	if !s.agent.auth {
+		return opts.HTTPClient
+	}
+	source := opts.TokenSource
+	if source == nil {
+		t.tokens = gcpauth.Cached(
+			gcpauth.Metadata(gcpauth.MetadataOptions{Audience: s.agent.audience, Host: s.metadataHost}),
+			gcpauth.CacheOptions{Audience: s.agent.audience, Cache: opts.TokenCache, Logger: t.internal})
+		source = t.tokens
+	}
+	client := http.Client{Timeout: exportTimeout}
+	if opts.HTTPClient != nil {
+		client = *opts.HTTPClient
+	}
+	if client.Transport == nil {
+		client.Transport = ownTransport()
+	}
+	client.Transport = &gcpauth.Transport{Source: source, Origin: s.agent.url, Base: client.Transport}
+	return &client
+}
+
+// ownTransport is net/http's default one as it was made: what the program has
+// put in its place may trace its requests, ours among them.
+func ownTransport() http.RoundTripper {
+	if std, ok := http.DefaultTransport.(*http.Transport); ok {
+		return std.Clone()
+	}
+	return &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, IdleConnTimeout: 90 * time.Second}
+}
+
+// exportTimeout bounds one request to the agent. The agent itself gives a body
+// 5 s.
+const exportTimeout = 10 * time.Second

@@ -1,0 +1,202 @@
+// Package obs is kumihimo's front door: one call wires logs and traces of a
+// service on Google Cloud, one call sends what is left and stops.
+//
+//	tel, err := obs.Init(ctx, obs.Options{Service: "shop"})
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	err = tel.Serve(ctx, &http.Server{Addr: ":8080", Handler: router})
+//
+// Afterwards log/slog writes Cloud Logging JSON that carries the trace (or
+// text, on a laptop), OpenTelemetry's globals lead to a Datadog Agent, and
+// [Start] times a function.
+//
+// Read obs.go for how the parts are put together, options.go, env.go and
+// settings.go for the configuration, platform.go, project.go and resource.go for
+// where the program runs, agent.go for the agent and its authentication,
+// lifecycle.go and serve.go for the end of a program, and span.go, context.go
+// and transport.go for what code calls while it runs. diagnostics.go has our own
+// records, bridge.go the way to OpenTelemetry's logs.
+package obs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/kumihimo/kumihimo/internal/obsctx"
+	"github.com/kumihimo/kumihimo/internal/redact"
+	"github.com/kumihimo/kumihimo/obs/gcpauth"
+	"github.com/kumihimo/kumihimo/obs/logging"
+	"github.com/kumihimo/kumihimo/obs/tracing"
+	"github.com/kumihimo/kumihimo/obs/tracing/ddagent"
+)
+
+// Telemetry is one pipeline of logs and traces. All its methods are safe for
+// concurrent use.
+type Telemetry struct {
+	logger     *slog.Logger
+	internal   *slog.Logger // our own records
+	provider   *tracing.Provider
+	propagator propagation.TextMapPropagator
+	exporter   *ddagent.Exporter        // nil without an agent
+	processors []sdktrace.SpanProcessor // the program's own
+	tokens     *gcpauth.CachedSource    // nil if it is not ours
+	settings   settings
+	project    project
+	failures   atomic.Int64 // failed log writes
+
+	stop    context.CancelFunc // ends the goroutines below
+	running sync.WaitGroup
+
+	shutdown     sync.Once
+	shutdownErr  error
+	shutdownDone chan struct{}
+}
+
+// New makes a pipeline and changes nothing outside it: what it returns is used
+// through its methods, or passed to chiobs.Config. The error names every
+// mistake in opts and the environment; an agent, a metadata server or a Redis
+// that is down is no mistake. ctx bounds New alone.
+func New(ctx context.Context, opts Options) (*Telemetry, error) {
+	return build(ctx, opts, processEnvironment())
+}
+
+// initialized guards the process-wide globals of slog and OpenTelemetry.
+var initialized atomic.Bool
+
+// Init is [New], and makes the pipeline the process's own: slog's default
+// logger (and with it the log package) and OpenTelemetry's tracer provider,
+// propagator and error handler. A second Init is an error and changes nothing.
+func Init(ctx context.Context, opts Options) (*Telemetry, error) {
+	if !initialized.CompareAndSwap(false, true) {
+		return nil, errors.New("obs: Init has been called before; the first pipeline stays")
+	}
+	t, err := New(ctx, opts)
+	if err != nil {
+		initialized.Store(false)
+		return nil, err
+	}
+	slog.SetDefault(t.logger)
+	otel.SetTracerProvider(t.provider)
+	otel.SetTextMapPropagator(t.propagator)
+	otel.SetErrorHandler(newErrorHandler(t.internal))
+	return t, nil
+}
+
+func build(ctx context.Context, opts Options, env environment) (*Telemetry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	red := redact.New(opts.Redact)
+	s, err := resolve(opts, env, red)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	t := &Telemetry{settings: s, stop: stop, shutdownDone: make(chan struct{})}
+	t.buildLogs(opts, red)
+	t.buildTraces(opts, red)
+	if s.projectID == "" && (s.platform.google() || s.metadataHost != "") {
+		t.running.Go(func() { t.project.fetch(ctx, s.metadataHost) })
+	}
+	if s.startupLog {
+		t.internal.LogAttrs(ctx, slog.LevelInfo, "telemetry started", s.attrs()...)
+	}
+	return t, nil
+}
+
+func (t *Telemetry) buildLogs(opts Options, red *redact.Redactor) {
+	s := t.settings
+	w := opts.LogWriter
+	if w == nil {
+		w = os.Stdout
+	}
+	logOpts := &logging.Options{
+		Filter: s.filter, AddSource: opts.LogSource,
+		ProjectID: s.projectID, LookupProjectID: t.project.ID,
+		Service: s.service, Env: s.env, Version: s.version,
+		Redactor: red, Color: s.color,
+		OnError: func(error) { t.failures.Add(1) },
+	}
+	handlers := append([]slog.Handler{newHandler(w, s.json, logOpts)}, opts.LogHandlers...)
+	if opts.LoggerProvider != nil {
+		handlers = append(handlers, newBridge(opts.LoggerProvider, red))
+	}
+	t.logger = slog.New(join(handlers))
+	t.internal = newInternal(handlers, opts.InternalLevel)
+}
+
+func newHandler(w io.Writer, json bool, opts *logging.Options) slog.Handler {
+	if json {
+		return logging.NewHandler(w, opts)
+	}
+	return logging.NewTextHandler(w, opts)
+}
+
+func join(handlers []slog.Handler) slog.Handler {
+	if len(handlers) == 1 {
+		return handlers[0]
+	}
+	return slog.NewMultiHandler(handlers...)
+}
+
+func (t *Telemetry) buildTraces(opts Options, red *redact.Redactor) {
+	s := t.settings
+	t.processors = slices.Clone(opts.SpanProcessors)
+	processors := t.processors
+	if s.agent.url != "" && s.enabled {
+		t.exporter = ddagent.NewExporter(ddagent.Options{
+			URL: s.agent.url, HTTPClient: t.exporterClient(opts, s), QueueBytes: opts.QueueBytes,
+			Logger: t.internal, Redactor: red,
+			Service: s.service, Env: s.env, Version: s.version, Tags: s.tags,
+		})
+		ours := ddagent.NewProcessor(t.exporter, ddagent.ProcessorOptions{})
+		processors = append([]sdktrace.SpanProcessor{ours}, processors...)
+	}
+	t.propagator = opts.Propagators
+	if t.propagator == nil {
+		t.propagator = tracing.NewPropagator(tracing.PropagatorOptions{Extract: s.extract, Inject: s.inject})
+	}
+	sampler := opts.Sampler
+	if sampler == nil {
+		sampler = tracing.NewSampler(tracing.SamplerOptions{Rate: s.rate})
+	}
+	t.provider = tracing.NewProvider(tracing.Options{
+		Resource: s.resource(), Sampler: sampler, IDGenerator: opts.IDGenerator,
+		SpanProcessors: processors, Propagator: t.propagator, Ingress: s.ingress(t.propagator),
+		Logger: t.logger, Redactor: red, Disabled: !s.enabled,
+	})
+	p := t.provider.Pipeline(context.Background())
+	p.SendBaggage = hostPolicy(opts.BaggageHosts)
+	if opts.PropagationHosts != nil {
+		if p.SendTrace = hostPolicy(opts.PropagationHosts); p.SendTrace == nil {
+			p.SendTrace = func(string) bool { return false }
+		}
+	}
+}
+
+// Logger returns the pipeline's logger; after [Init] it is slog.Default().
+func (t *Telemetry) Logger() *slog.Logger { return t.logger }
+
+// TracerProvider returns the pipeline's provider; after [Init] it is the
+// global one.
+func (t *Telemetry) TracerProvider() trace.TracerProvider { return t.provider }
+
+// IngressPropagator returns the propagator for requests that come through the
+// platform's front end. chiobs uses it by itself; it is for other servers.
+func (t *Telemetry) IngressPropagator() propagation.TextMapPropagator {
+	return t.provider.Pipeline(context.Background()).Ingress
+}
+
+var _ obsctx.Source = (*tracing.Provider)(nil)

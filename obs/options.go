@@ -1,0 +1,117 @@
+package obs
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"go.opentelemetry.io/otel/log"
+	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/kumihimo/kumihimo/obs/gcpauth"
+)
+
+// Options configure [New] and [Init]. The zero value is the production
+// default: what is not set here comes from the environment, and what is not
+// there is detected. A set field always wins. Options are copied, never
+// written to.
+type Options struct {
+	// Service, Env and Version are Datadog's unified service tags. Service
+	// defaults to DD_SERVICE, OTEL_SERVICE_NAME, K_SERVICE, CLOUD_RUN_JOB, then
+	// the program's name.
+	Service, Env, Version string
+
+	// Tags stand on every span. They are merged over DD_TAGS and
+	// OTEL_RESOURCE_ATTRIBUTES.
+	Tags map[string]string
+
+	// ProjectID is the Google Cloud project that trace ids in logs refer to.
+	// Default: GOOGLE_CLOUD_PROJECT, else asked of the metadata server in the
+	// background, on Google Cloud only.
+	ProjectID string
+
+	// LogFormat is "auto" (the default: JSON on Google Cloud, text elsewhere),
+	// "json" or "text".
+	LogFormat string
+
+	// LogFilter says which records are written, as logging.ParseFilter reads
+	// it: "info,github.com/acme/shop/db=debug". Default: OBS_LOG, else "info".
+	LogFilter string
+
+	// LogSource adds the source location to every record.
+	LogSource bool
+
+	// LogWriter receives one Write a record. Default: os.Stdout.
+	LogWriter io.Writer
+
+	// LogHandlers receive every record besides LogWriter.
+	LogHandlers []slog.Handler
+
+	// LoggerProvider receives every record over OpenTelemetry's Logs API.
+	LoggerProvider log.LoggerProvider
+
+	// AgentURL is the Datadog Agent's: http, https or unix. Default:
+	// DD_TRACE_AGENT_URL, then DD_AGENT_HOST and DD_TRACE_AGENT_PORT, then the
+	// agent's socket where it exists, then, on Google Cloud,
+	// http://localhost:8126; elsewhere there is no agent.
+	AgentURL string
+
+	// AgentAuth is "auto" (the default: "google" for an https agent on Google
+	// Cloud or with a TokenSource, else "none"), "google" or "none".
+	AgentAuth string
+
+	// Audience is the audience of the agent's ID tokens, sent verbatim.
+	// Default: OBS_AGENT_AUDIENCE, else the origin of a run.app AgentURL.
+	Audience string
+
+	// TokenSource replaces the metadata server as the source of ID tokens. It
+	// is used as it is: wrap it in gcpauth.Cached unless it caches itself.
+	TokenSource gcpauth.TokenSource
+
+	// TokenCache is shared with other instances, behind the memory of this one.
+	TokenCache gcpauth.Cache
+
+	// HTTPClient carries traces to the agent. Its Transport is wrapped by
+	// authentication where that is needed. Default: a client of our own.
+	HTTPClient *http.Client
+
+	// Sampler replaces the Datadog sampler.
+	Sampler sdktrace.Sampler
+
+	// SampleRate is the share of new traces kept, 0 to 1; nil means unset:
+	// DD_TRACE_SAMPLE_RATE, then OTEL_TRACES_SAMPLER, then all.
+	SampleRate *float64
+
+	// IDGenerator replaces the generator of span and trace ids.
+	IDGenerator sdktrace.IDGenerator
+
+	// SpanProcessors see every span besides the agent's processor.
+	SpanProcessors []sdktrace.SpanProcessor
+
+	// Propagators replaces the propagator of DD_TRACE_PROPAGATION_STYLE.
+	Propagators propagation.TextMapPropagator
+
+	// BaggageHosts are the hosts to which [Transport] sends baggage: a name
+	// stands for itself and its subdomains. Default: none.
+	BaggageHosts []string
+
+	// PropagationHosts, if not nil, are the only hosts to which [Transport]
+	// sends trace headers. Default: all.
+	PropagationHosts []string
+
+	// Redact are keys whose values are never written, besides the default
+	// list (authorization, cookie, password, secret, token, api_key, …).
+	Redact []string
+
+	// QueueBytes bounds the spans waiting for the agent. Default: 16 MiB.
+	QueueBytes int64
+
+	// ShutdownGrace is the time between SIGTERM and the end of Run or Serve,
+	// all included. Default: 9 s, inside Cloud Run's 10.
+	ShutdownGrace time.Duration
+
+	// InternalLevel is the lowest level of kumihimo's own records. Default: info.
+	InternalLevel slog.Leveler
+}

@@ -1,0 +1,69 @@
+package obs
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"cloud.google.com/go/compute/metadata"
+
+	"github.com/kumihimo/kumihimo/internal/obsctx"
+)
+
+// project knows the Google Cloud project's id, or will: Cloud Run does not put
+// it into the environment, and start-up must not wait for it.
+type project struct {
+	id atomic.Pointer[string]
+}
+
+func (p *project) ID() string {
+	if id := p.id.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
+
+// fetch asks the metadata server until it answers or ctx ends. host replaces
+// the server's well-known address if not empty.
+func (p *project) fetch(ctx context.Context, host string) {
+	client := metadata.NewWithOptions(&metadata.Options{Client: &http.Client{
+		Timeout:   5 * time.Second,
+		Transport: metadataTransport(host),
+	}})
+	ctx = obsctx.Suppress(ctx)
+	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
+		// Not ProjectIDWithContext: it caches for the process, whatever the host.
+		id, err := client.GetWithContext(ctx, "project/project-id")
+		if id = strings.TrimSpace(id); err == nil && id != "" {
+			p.id.Store(&id)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// metadataTransport has no proxy: the metadata server is on this machine.
+func metadataTransport(host string) http.RoundTripper {
+	base := &http.Transport{DisableKeepAlives: true}
+	if host == "" {
+		return base
+	}
+	return hostTransport{host, base}
+}
+
+type hostTransport struct {
+	host string
+	base http.RoundTripper
+}
+
+func (t hostTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Host, r.Host = t.host, t.host
+	return t.base.RoundTrip(r)
+}

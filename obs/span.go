@@ -1,0 +1,164 @@
+package obs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/kumihimo/kumihimo/internal/obsctx"
+	"github.com/kumihimo/kumihimo/internal/spanattr"
+)
+
+// scope is the instrumentation scope of the spans obs starts.
+const scope = "github.com/kumihimo/kumihimo/obs"
+
+// maxStack bounds the stack recorded with an error.
+const maxStack = 8 << 10
+
+// A Span times one piece of work. It is safe for concurrent use.
+type Span struct {
+	span  trace.Span
+	state *obsctx.Trace
+}
+
+// Start starts a span named name under the one in ctx, with attrs and the
+// fields of [With] as its attributes, and returns it with a context that
+// carries it. The span belongs to the pipeline of ctx's trace, else to the
+// global one.
+//
+// End it with a deferred call, as in the example of [Span.End].
+func Start(ctx context.Context, name string, attrs ...slog.Attr) (context.Context, *Span) {
+	var opts []trace.SpanStartOption
+	if len(attrs) > 0 {
+		opts = append(opts, trace.WithAttributes(spanattr.Append(nil, attrs...)...))
+	}
+	ctx, span := tracer(ctx).Start(ctx, name, opts...)
+	return ctx, &Span{span: span, state: obsctx.TraceFrom(ctx)}
+}
+
+func tracer(ctx context.Context) trace.Tracer {
+	if p := obsctx.PipelineFrom(ctx); p != nil {
+		return p.Provider.Tracer(scope)
+	}
+	return otel.GetTracerProvider().Tracer(scope)
+}
+
+// Set adds attrs to the span; an attribute set before is replaced.
+func (s *Span) Set(attrs ...slog.Attr) {
+	if s.span.IsRecording() {
+		s.span.SetAttributes(spanattr.Append(nil, attrs...)...)
+	}
+}
+
+// End ends the span. If *err is an error, or the function panics, End records
+// it as an exception event and sets the span's status to Error; the panic goes
+// on. [http.ErrAbortHandler] is not an error.
+//
+// End must itself be deferred, and err must point to a named result:
+//
+//	func load(ctx context.Context) (err error) {
+//		ctx, span := obs.Start(ctx, "load")
+//		defer span.End(&err)
+//
+// In defer func() { span.End(&err) }() a panic would pass unseen, and without
+// a named result so would the error. End(nil) just ends the span.
+func (s *Span) End(err *error) {
+	p := recover()
+	switch {
+	case p != nil && p != any(http.ErrAbortHandler):
+		s.recordPanic(p)
+	case err != nil && *err != nil && !isAbort(*err):
+		s.recordError(*err)
+	}
+	s.span.End()
+	if p != nil {
+		panic(p)
+	}
+}
+
+func (s *Span) recordPanic(p any) {
+	if !s.span.IsRecording() {
+		return
+	}
+	kind := fmt.Sprintf("%T", p)
+	message := sprint(p)
+	err, isError := p.(error)
+	if !isError {
+		err = errors.New(message)
+	} else {
+		kind = errorType(err)
+	}
+	s.record(err, kind, message)
+}
+
+func (s *Span) recordError(err error) {
+	if s.span.IsRecording() {
+		s.record(err, errorType(err), sprint(err))
+	}
+}
+
+// record makes the exception event. The stack is put on the innermost span
+// alone, since the outer ones see the same error on its way up.
+func (s *Span) record(err error, kind, message string) {
+	kvs := []attribute.KeyValue{
+		semconv.ExceptionType(kind),
+		semconv.ExceptionMessage(message),
+	}
+	if s.state == nil || s.state.FirstSight(err) {
+		kvs = append(kvs, semconv.ExceptionStacktrace(stack()))
+	}
+	s.span.AddEvent(semconv.ExceptionEventName, trace.WithAttributes(kvs...))
+	s.span.SetStatus(codes.Error, message)
+}
+
+func stack() string {
+	b := debug.Stack()
+	return string(b[:min(len(b), maxStack)])
+}
+
+// isAbort reports whether err is, or wraps, http.ErrAbortHandler.
+func isAbort(err error) (abort bool) {
+	defer func() {
+		if recover() != nil { // err's own Is or Unwrap
+			abort = false
+		}
+	}()
+	return errors.Is(err, http.ErrAbortHandler)
+}
+
+// errorType is the type of err beneath the wrappers that say nothing of it.
+func errorType(err error) (kind string) {
+	kind = fmt.Sprintf("%T", err)
+	defer func() {
+		_ = recover() // of err's own Unwrap: the type found so far stands
+	}()
+	for kind == "*fmt.wrapError" {
+		if err = errors.Unwrap(err); err == nil {
+			break
+		}
+		kind = fmt.Sprintf("%T", err)
+	}
+	return kind
+}
+
+// sprint prints v, whatever v's own methods do.
+func sprint(v any) (s string) {
+	defer func() {
+		if p := recover(); p != nil {
+			s = fmt.Sprintf("!PANIC: %v", p)
+		}
+	}()
+	if err, ok := v.(error); ok {
+		return err.Error()
+	}
+	return fmt.Sprint(v)
+}
