@@ -138,7 +138,7 @@ func (r *record) String() string { return r.level.String() + " " + r.message }
 func attrsOf(kvs []attribute.KeyValue) map[string]string {
 	m := make(map[string]string)
 	for _, kv := range kvs {
-		m[string(kv.Key)] = kv.Value.Emit()
+		m[string(kv.Key)] = kv.Value.String()
 	}
 	return m
 }

@@ -166,7 +166,7 @@ func (t *Telemetry) buildTraces(opts Options, red *redact.Redactor) {
 	}
 	t.propagator = opts.Propagators
 	if t.propagator == nil {
-		t.propagator = tracing.NewPropagator(tracing.PropagatorOptions{Extract: s.extract, Inject: s.inject})
+		t.propagator = tracing.NewPropagator(tracing.PropagatorOptions{Extract: s.extract, Inject: s.inject, ExtractFirst: s.extractFirst})
 	}
 	sampler := opts.Sampler
 	if sampler == nil {

@@ -213,7 +213,7 @@ func TestRunOverTime(t *testing.T) {
 
 // serveInBackground starts Serve and returns the server's address once it
 // listens.
-func serveInBackground(t *testing.T, ctx context.Context, tel *Telemetry, h http.Handler) (addr string, ended <-chan error) {
+func serveInBackground(ctx context.Context, t *testing.T, tel *Telemetry, h http.Handler) (addr string, ended <-chan error) {
 	t.Helper()
 	listening := make(chan string, 1)
 	srv := &http.Server{Addr: "127.0.0.1:0", Handler: h, BaseContext: func(ln net.Listener) context.Context {
@@ -235,7 +235,7 @@ func TestServe(t *testing.T) {
 	t.Parallel()
 	tel, out := newTest(t, Options{AgentURL: agentServer(t)})
 	ctx, stop := context.WithCancel(t.Context())
-	addr, ended := serveInBackground(t, ctx, tel, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	addr, ended := serveInBackground(ctx, t, tel, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, span := tel.TracerProvider().Tracer("test").Start(r.Context(), "work")
 		defer span.End()
 		stop()
@@ -270,7 +270,7 @@ func TestServeClosesWhatStaysOpen(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var busy sync.WaitGroup
 	busy.Add(2)
-	addr, ended := serveInBackground(t, ctx, tel, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	addr, ended := serveInBackground(ctx, t, tel, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/hijack" {
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {

@@ -30,6 +30,7 @@ type settings struct {
 	enabled               bool // tracing
 	rate                  *float64
 	extract, inject       []string
+	extractFirst          bool
 	agent                 agentSettings
 	metadataHost          string
 	grace                 time.Duration
@@ -190,6 +191,10 @@ func (s *settings) propagation(r *reader, opts Options) {
 		return list
 	}
 	s.extract, s.inject = styles("EXTRACT"), styles("INJECT")
+	var source string
+	if s.extractFirst, source = r.boolean(false, "DD_TRACE_PROPAGATION_EXTRACT_FIRST"); source != "" {
+		r.note("propagation.extract.first", strconv.FormatBool(s.extractFirst), source)
+	}
 }
 
 // ingress is the propagator for requests from outside.
@@ -220,7 +225,7 @@ func unsupported(r *reader) []string {
 	var set []string
 	for _, name := range []string{
 		"DD_TRACE_SAMPLING_RULES", "DD_SPAN_SAMPLING_RULES", "DD_TRACE_RATE_LIMIT",
-		"DD_TRACE_PROPAGATION_EXTRACT_FIRST", "DD_TRACE_PROPAGATION_BEHAVIOR_EXTRACT",
+		"DD_TRACE_PROPAGATION_BEHAVIOR_EXTRACT",
 	} {
 		if v, _ := r.variable(name); v != "" {
 			set = append(set, name)

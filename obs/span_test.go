@@ -32,7 +32,7 @@ func recording(t *testing.T, opts Options) (*tracetest.SpanRecorder, context.Con
 func attrsOf(kvs []attribute.KeyValue) map[string]string {
 	m := make(map[string]string)
 	for _, kv := range kvs {
-		m[string(kv.Key)] = kv.Value.Emit()
+		m[string(kv.Key)] = kv.Value.String()
 	}
 	return m
 }

@@ -29,7 +29,7 @@ func TestIngress(t *testing.T) {
 		{"the front end's flag decides nothing", "traceparent: 00-" + idA + "-00000000000000ff-01", PropagatorOptions{}, rootless},
 		{"the older header", "x-cloud-trace-context: " + idA + "/255;o=1", PropagatorOptions{}, rootless},
 		{"the older header without a span", "x-cloud-trace-context: " + idA + ";o=0", PropagatorOptions{}, rootless},
-		{"the older header beside a malformed traceparent", "traceparent: 00-" + idA + "-00000000000000ff-zz\nx-cloud-trace-context: 0b000000000000000000000000000000/1", PropagatorOptions{},
+		{"the older header beside a malformed traceparent", "traceparent: 00-" + idA + "-00000000000000ff-zz\nx-cloud-trace-context: 0b000000000000000000000000000000/1", PropagatorOptions{Extract: []string{"datadog"}},
 			taken{Span: "0b000000000000000000000000000000/0000000000000000"}},
 		{"malformed", "x-cloud-trace-context: " + idA[:30] + "/255", PropagatorOptions{}, taken{}},
 		{"nothing", "accept: */*", PropagatorOptions{}, taken{}},

@@ -17,12 +17,12 @@ import (
 // runtime's, a generator a thread, so it takes no lock.
 type idGenerator struct{}
 
-func (g idGenerator) NewIDs(context.Context) (trace.TraceID, trace.SpanID) {
+func (g idGenerator) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
 	var id trace.TraceID
 	binary.BigEndian.PutUint32(id[:4], uint32(time.Now().Unix()))
 	// The low half alone is x-datadog-trace-id, so it must not be zero either.
 	binary.BigEndian.PutUint64(id[8:], nonZero())
-	return id, g.NewSpanID(nil, id)
+	return id, g.NewSpanID(ctx, id)
 }
 
 func (idGenerator) NewSpanID(context.Context, trace.TraceID) (id trace.SpanID) {
