@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/kumihimo/kumihimo/obs"
+	"github.com/kumihimo/kumihimo/obs/emulator"
+)
+
+// A stage is what the services play on. On a machine where nothing is
+// configured it is a Google Cloud and a Datadog Agent in miniature: tokens come
+// from a metadata server, spans go through a front end that checks them to an
+// agent, and what the agent received is shown after each request. Elsewhere it
+// is nil and does nothing.
+type stage struct {
+	cloud     *emulator.Cloud
+	pipelines []*obs.Telemetry
+	requests  chan struct{} // has room for one
+	stop      context.CancelFunc
+	showing   sync.WaitGroup
+	seen      int
+	held      []emulator.Span // of requests that are not through
+}
+
+// configured are the variables that say where telemetry goes; each set one
+// means that somebody has decided.
+var configured = []string{"DD_TRACE_AGENT_URL", "DD_AGENT_HOST", "K_SERVICE", "CLOUD_RUN_JOB", "DD_TRACE_ENABLED", "OTEL_SDK_DISABLED"}
+
+func newStage() (*stage, error) {
+	for _, name := range configured {
+		if os.Getenv(name) != "" {
+			return nil, nil
+		}
+	}
+	cloud, err := emulator.StartCloud(emulator.CloudOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range cloud.Environ() {
+		if err := os.Setenv(name, value); err != nil {
+			return nil, err
+		}
+	}
+	return &stage{cloud: cloud, requests: make(chan struct{}, 1), stop: func() {}}, nil
+}
+
+// watch shows what arrives after each request.
+func (s *stage) watch(pipelines ...*obs.Telemetry) {
+	if s == nil {
+		return
+	}
+	fmt.Println("no agent configured: this process runs one behind Google's authentication, and shows what it receives")
+	s.pipelines = pipelines
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.showing.Go(func() {
+		for {
+			select {
+			case <-s.requests:
+				s.flush(ctx)
+				s.show()
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+// around is outside of the middleware, so a request's span has ended when it
+// takes note. In production nothing is flushed after a request.
+func (s *stage) around(next http.Handler) http.Handler {
+	if s == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			select {
+			case s.requests <- struct{}{}:
+			default: // one is waiting, and will see this one's spans too
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *stage) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	for _, p := range s.pipelines {
+		if err := p.Flush(ctx); err != nil {
+			p.Logger().WarnContext(ctx, "spans not flushed", "error", err)
+		}
+	}
+}
+
+// show prints the traces of requests that are through: those of which the
+// shop's server span, the last to end, has come.
+func (s *stage) show() {
+	all := s.cloud.Agent.Spans()
+	s.held = append(s.held, all[min(s.seen, len(all)):]...)
+	s.seen = len(all)
+	through := make(map[string]bool)
+	for _, span := range s.held {
+		if span.Service == "shop" && span.Kind == "server" {
+			through[span.TraceID] = true
+		}
+	}
+	var whole, rest []emulator.Span
+	for _, span := range s.held {
+		if through[span.TraceID] {
+			whole = append(whole, span)
+		} else {
+			rest = append(rest, span)
+		}
+	}
+	s.held = rest
+	fmt.Print(emulator.Tree(whole))
+}
+
+// account prints what became of all spans, once the pipelines are shut down.
+func (s *stage) account(pipelines ...*obs.Telemetry) {
+	if s != nil {
+		s.stop()
+		s.showing.Wait()
+		s.show()
+	}
+	var ended, sent, lost int64
+	for _, p := range pipelines {
+		spans := p.Stats().Spans
+		ended += spans.Ended
+		sent += spans.Sent
+		lost += spans.Dropped.Total()
+	}
+	fmt.Printf("spans: %d ended, %d sent, %d lost", ended, sent, lost)
+	if s != nil {
+		fmt.Printf("; the agent has %d", len(s.cloud.Agent.Spans()))
+	}
+	fmt.Println()
+}
+
+func (s *stage) close() {
+	if s == nil {
+		return
+	}
+	s.stop()
+	s.showing.Wait()
+	if err := s.cloud.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, "chi-app:", err)
+	}
+}
