@@ -1,0 +1,14 @@
+// Package benchmarks measures kumihimo beside what a service would use in its
+// place, on the same work, in the same run: ratios hold across machines, times
+// do not.
+//
+// Read workload_test.go first: it says what a record, a request and a span
+// are. Each of record_test.go, request_test.go and span_test.go then has one
+// benchmark, whose sub-benchmarks are the peers, and a test that the peers do
+// the same work. latency_test.go shows what a broken agent does to a request,
+// footprint_test.go what a program weighs.
+//
+// Run one with
+//
+//	go test -run='^$' -bench=Record -benchmem -cpu=1 .
+package benchmarks

@@ -1,0 +1,255 @@
+//go:build unix
+
+package benchmarks
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/DataDog/dd-trace-go/v2/ddtrace/tracer"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/kumihimo/kumihimo/obs"
+)
+
+// A sink is a local backend that discards what it gets. It speaks enough of
+// the agent's protocol for the tracers: v0.4 and v1.0 are both offered.
+type sink struct {
+	*httptest.Server
+	bytes  atomic.Int64
+	traces atomic.Int64 // by X-Datadog-Trace-Count
+}
+
+func newSink(tb testing.TB) *sink {
+	s := &sink{}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Datadog-Agent-Version", "7.0.0")
+		if r.URL.Path == "/info" {
+			io.WriteString(w, `{"version":"7.0.0","endpoints":["/v0.4/traces","/v1.0/traces"],"client_drop_p0s":false}`) //nolint:errcheck // the client sees it
+			return
+		}
+		n, err := io.Copy(io.Discard, r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		s.bytes.Add(n)
+		if c, err := strconv.Atoi(r.Header.Get("X-Datadog-Trace-Count")); err == nil {
+			s.traces.Add(int64(c))
+		}
+		io.WriteString(w, `{"rate_by_service":{}}`) //nolint:errcheck // the client sees it
+	}))
+	tb.Cleanup(s.Close)
+	return s
+}
+
+// A spanner starts and ends one-span traces.
+type spanner struct {
+	span      func() // start, ten attributes, end
+	flush     func() // waits until everything has left
+	delivered func() int64
+}
+
+var spanPeers = []struct {
+	name string
+	new  func(testing.TB, *sink) spanner
+}{
+	{"kumihimo", newKumihimoSpanner},
+	{"otlptracehttp", newOTLPSpanner},
+	{"dd-trace-go", newDatadogSpanner},
+	{"sdk-alone", newSDKSpanner},
+}
+
+func spanWith(tp trace.TracerProvider) func() {
+	tr, attrs := tp.Tracer("benchmarks"), spanAttrs()
+	return func() {
+		_, span := tr.Start(context.Background(), "GET /api/v1/users/{id}", trace.WithSpanKind(trace.SpanKindServer))
+		span.SetAttributes(attrs...)
+		span.End()
+	}
+}
+
+func newKumihimoSpanner(tb testing.TB, s *sink) spanner {
+	tel := newTelemetry(tb, obs.Options{AgentURL: s.URL, AgentAuth: "none", Sampler: sdktrace.AlwaysSample()})
+	return spanner{
+		span: spanWith(tel.TracerProvider()),
+		flush: func() {
+			if err := tel.Flush(context.Background()); err != nil {
+				tb.Fatal(err)
+			}
+		},
+		delivered: s.traces.Load,
+	}
+}
+
+// countingExporter counts the spans of successful exports.
+type countingExporter struct {
+	sdktrace.SpanExporter
+	n atomic.Int64
+}
+
+func (c *countingExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	err := c.SpanExporter.ExportSpans(ctx, spans)
+	if err == nil {
+		c.n.Add(int64(len(spans)))
+	}
+	return err
+}
+
+func newOTLPSpanner(tb testing.TB, s *sink) spanner {
+	client := otlptracehttp.NewClient(otlptracehttp.WithEndpointURL(s.URL + "/v1/traces"))
+	exp, err := otlptrace.New(context.Background(), client)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	count := &countingExporter{SpanExporter: exp}
+	// Without WithBlocking it drops what it should have paid for.
+	tp := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.AlwaysSample()), sdktrace.WithBatcher(count, sdktrace.WithBlocking()))
+	tb.Cleanup(func() {
+		if err := tp.Shutdown(context.Background()); err != nil {
+			tb.Logf("shutdown: %v", err)
+		}
+	})
+	return spanner{
+		span: spanWith(tp),
+		flush: func() {
+			if err := tp.ForceFlush(context.Background()); err != nil {
+				tb.Fatal(err)
+			}
+		},
+		delivered: count.n.Load,
+	}
+}
+
+func newSDKSpanner(tb testing.TB, _ *sink) spanner {
+	tp := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.AlwaysSample()), sdktrace.WithSpanProcessor(nopProcessor{}))
+	return spanner{span: spanWith(tp), flush: func() {}, delivered: func() int64 { return 0 }}
+}
+
+func newDatadogSpanner(tb testing.TB, s *sink) spanner {
+	tb.Setenv("DD_REMOTE_CONFIGURATION_ENABLED", "false")
+	tb.Setenv("DD_INSTRUMENTATION_TELEMETRY_ENABLED", "false")
+	tb.Setenv("DD_TRACE_STARTUP_LOGS", "false")
+	tb.Setenv("DD_RUNTIME_METRICS_ENABLED", "false")
+	if err := tracer.Start(tracer.WithAgentURL(s.URL), tracer.WithService(service), tracer.WithEnv(env), tracer.WithServiceVersion(version),
+		tracer.WithLogger(discardLogger{})); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(tracer.Stop)
+	attrs := spanAttrs()
+	var spans int64
+	return spanner{
+		span: func() {
+			spans++
+			sp := tracer.StartSpan("http.server.request", tracer.ResourceName("GET /api/v1/users/{id}"), tracer.SpanType("web"))
+			for _, a := range attrs {
+				setTag(sp, a)
+			}
+			sp.Finish()
+		},
+		// Flush is not synchronous, and takes only what its worker has already
+		// seen: ask again until the sink has all, but do not wait for the dropped.
+		flush: func() {
+			for deadline := time.Now().Add(time.Second); s.traces.Load() < spans && time.Now().Before(deadline); {
+				tracer.Flush()
+				time.Sleep(time.Millisecond)
+			}
+		},
+		delivered: s.traces.Load,
+	}
+}
+
+// setTag sets a tag without the boxing that AsInterface would add.
+func setTag(sp *tracer.Span, a attribute.KeyValue) {
+	switch a.Value.Type() {
+	case attribute.STRING:
+		sp.SetTag(string(a.Key), a.Value.AsString())
+	case attribute.INT64:
+		sp.SetTag(string(a.Key), a.Value.AsInt64())
+	case attribute.FLOAT64:
+		sp.SetTag(string(a.Key), a.Value.AsFloat64())
+	case attribute.BOOL:
+		sp.SetTag(string(a.Key), a.Value.AsBool())
+	}
+}
+
+type discardLogger struct{}
+
+func (discardLogger) Log(string) {}
+
+// BenchmarkSpan is a span from start to its bytes at a local server, one span
+// a trace, in CPU time of the process (cpu-ns/op), the server's reading and
+// discarding included. delivered-% must be about 100, or a peer is cheap
+// because it dropped.
+func BenchmarkSpan(b *testing.B) {
+	for _, p := range spanPeers {
+		b.Run(p.name, func(b *testing.B) {
+			s := newSink(b)
+			sp := p.new(b, s)
+			sp.span()
+			sp.flush()
+			before, bytes := sp.delivered(), s.bytes.Load()
+			b.ReportAllocs()
+			cpu := cpuTime(b)
+			for n := 0; b.Loop(); n++ {
+				sp.span()
+				// A service's request waits somewhere; a loop that never does
+				// starves a peer's worker on one P, and it drops.
+				if n%100 == 99 {
+					runtime.Gosched()
+				}
+			}
+			sp.flush()
+			b.ReportMetric(float64(cpuTime(b)-cpu)/float64(b.N), "cpu-ns/op")
+			b.ReportMetric(100*float64(sp.delivered()-before)/float64(b.N), "delivered-%")
+			b.ReportMetric(float64(s.bytes.Load()-bytes)/float64(b.N), "wire-B/op")
+		})
+	}
+}
+
+// cpuTime is the process's user and system time so far.
+func cpuTime(tb testing.TB) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// TestSpanParity shows that every peer delivers every span of a load that it
+// is given time for.
+func TestSpanParity(t *testing.T) {
+	for _, p := range spanPeers {
+		if p.name == "sdk-alone" {
+			continue // a floor, it delivers nothing
+		}
+		t.Run(p.name, func(t *testing.T) {
+			const n = 50
+			s := newSink(t)
+			sp := p.new(t, s)
+			for range n {
+				sp.span()
+			}
+			sp.flush()
+			if got := sp.delivered(); got != n {
+				t.Errorf("got %d of %d spans", got, n)
+			}
+			if per := s.bytes.Load() / n; per < 100 {
+				t.Errorf("%d bytes a span: they cannot hold ten attributes", per)
+			}
+		})
+	}
+}
