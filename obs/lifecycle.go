@@ -66,11 +66,12 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 }
 
 // unwinding is how long Shutdown waits, past its deadline, for a request for a
-// token that it has broken off.
+// token that it has broken off, and for the last records.
 const unwinding = 40 * time.Millisecond
 
 func (t *Telemetry) stopAll(ctx context.Context) error {
 	t.stop()
+	t.level.stop()
 	// Not through the SDK's provider: it would take our processor away, and
 	// spans that end later would vanish uncounted.
 	foreign := t.eachProcessor(ctx, "shutdown", sdktrace.SpanProcessor.Shutdown)
@@ -86,6 +87,11 @@ func (t *Telemetry) stopAll(ctx context.Context) error {
 	}
 	t.running.Wait() // all of them heed stop
 	t.sayFarewell()
+	if t.buffer != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unwinding)
+		defer cancel()
+		errs = append(errs, await(ctx, guarded(t.buffer.Flush)))
+	}
 	return errors.Join(errs...)
 }
 

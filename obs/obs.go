@@ -16,7 +16,7 @@
 // where the program runs, agent.go for the agent and its authentication,
 // lifecycle.go and serve.go for the end of a program, and span.go, context.go
 // and transport.go for what code calls while it runs. diagnostics.go has our own
-// records, bridge.go the way to OpenTelemetry's logs.
+// records, level.go the filter while the program runs, bridge.go the way to OpenTelemetry's logs.
 package obs
 
 import (
@@ -55,6 +55,8 @@ type Telemetry struct {
 	settings   settings
 	project    project
 	failures   atomic.Int64 // failed log writes
+	level      levels
+	buffer     *logging.BufferedWriter // Options.LogWriter, if it is one
 
 	stop    context.CancelFunc // ends the goroutines below
 	running sync.WaitGroup
@@ -129,12 +131,14 @@ func (t *Telemetry) buildLogs(opts Options, red *redact.Redactor) {
 		Redactor: red, Color: s.color,
 		OnError: func(error) { t.failures.Add(1) },
 	}
+	t.buffer, _ = w.(*logging.BufferedWriter)
 	handlers := append([]slog.Handler{newHandler(w, s.json, logOpts)}, opts.LogHandlers...)
 	if opts.LoggerProvider != nil {
 		handlers = append(handlers, newBridge(opts.LoggerProvider, red))
 	}
 	t.logger = slog.New(join(handlers))
 	t.internal = newInternal(handlers, opts.InternalLevel)
+	t.level = levels{filter: s.filter, configured: s.filter.String(), service: s.service, logger: t.internal}
 }
 
 func newHandler(w io.Writer, json bool, opts *logging.Options) slog.Handler {

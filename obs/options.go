@@ -43,7 +43,8 @@ type Options struct {
 	// LogSource adds the source location to every record.
 	LogSource bool
 
-	// LogWriter receives one Write a record. Default: os.Stdout.
+	// LogWriter receives one Write a record. Default: os.Stdout. A
+	// logging.BufferedWriter gathers them; Shutdown flushes it.
 	LogWriter io.Writer
 
 	// LogHandlers receive every record besides LogWriter.

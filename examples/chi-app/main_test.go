@@ -176,7 +176,7 @@ func TestProcess(t *testing.T) {
 	out := p.printed()
 	t.Logf("printed:\n%s", out)
 	for _, want := range []string{
-		"telemetry started", "order loaded", "stock counted", "GET /orders/{id} 200", "GET /stock/{id} 200",
+		"telemetry started", "order loaded", "stock counted", "GET /orders/7 200", "GET /stock/7 200",
 		"panic: the shelf is empty", "spans: 12 ended, 12 sent, 0 lost; the agent has 12",
 	} {
 		if !strings.Contains(out, want) {

@@ -31,7 +31,40 @@ var signedQuery = map[string]bool{
 // Redactor knows the secret keys. A nil *Redactor uses the default list. It is
 // immutable and safe for concurrent use.
 type Redactor struct {
-	keys []string // canonical: lower case, no separators
+	keys  []string // canonical: lower case, no separators
+	tails tails    // of keys
+}
+
+// tails is a Bloom filter of the last two letters of keys, for nearly every
+// key that is logged ends in others.
+type tails [8]uint64
+
+func (t *tails) add(key string) {
+	n := len(key)
+	if n == 1 {
+		for before := range 32 {
+			t.set(byte(before), key[0])
+		}
+		return
+	}
+	t.set(key[n-2], key[n-1])
+}
+
+func (t *tails) set(before, last byte) {
+	i := tailIndex(before, last)
+	t[i>>6] |= 1 << (i & 63)
+}
+
+func tailIndex(before, last byte) uint { return uint(before&31)<<4 ^ uint(last&31) }
+
+// may reports whether a key that ends as the list's may be on it.
+func (t *tails) may(key string) bool {
+	n := len(key)
+	if n < 2 || separator(key[n-1]) || separator(key[n-2]) {
+		return n > 0
+	}
+	i := tailIndex(key[n-2], key[n-1])
+	return t[i>>6&7]&(1<<(i&63)) != 0
 }
 
 var standard = New(nil)
@@ -45,6 +78,7 @@ func New(extra []string) *Redactor {
 		for _, k := range list {
 			if c := canonical(k); c != "" {
 				r.keys = append(r.keys, c)
+				r.tails.add(c)
 			}
 		}
 	}
@@ -74,6 +108,9 @@ func separator(c byte) bool { return c == '-' || c == '_' || c == '.' }
 func (r *Redactor) Key(key string) bool {
 	if r == nil {
 		r = standard
+	}
+	if !r.tails.may(key) {
+		return false
 	}
 	for _, k := range r.keys {
 		if endsIn(key, k) {

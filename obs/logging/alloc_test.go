@@ -47,6 +47,8 @@ func handleCases(tb testing.TB) []handleCase {
 	}
 	filtered := benchOptions(false)
 	filtered.Filter = filter
+	limited := benchOptions(false)
+	limited.SitePerSecond = 100
 	h := NewHandler(io.Discard, benchOptions(false))
 	text := NewTextHandler(io.Discard, benchOptions(true))
 	return []handleCase{
@@ -59,6 +61,7 @@ func handleCases(tb testing.TB) []handleCase {
 		{"error", h, spanCtx(), failed},
 		{"access", h, spanCtx(), access},
 		{"withheld", NewHandler(io.Discard, filtered), spanCtx(), full},
+		{"site limit", NewHandler(io.Discard, limited), spanCtx(), full},
 		{"text", text, fields, record(slog.LevelInfo, "m", attrs[3:9]...)},
 	}
 }

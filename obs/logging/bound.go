@@ -19,10 +19,12 @@ type bound struct {
 	opening []byte // of groups without a member so far
 	pending int    // their number
 	key     int    // the length of the encoded name of the first
+	hash    uint64 // of that name
 
 	secret           bool // a group's name is a secret's
 	ordinary, access bool // as in line
 	failure          error
+	labels           int
 }
 
 func (b *bound) nested() bool { return b.depth+b.pending > 0 }
@@ -32,10 +34,10 @@ func (b bound) group(c *core, name string) bound {
 	l := c.line()
 	defer c.release(l)
 	l.buf = append(l.buf, b.opening...)
-	_, key := l.appendKey(&scope{root: !b.nested()}, name)
+	_, key, sum := l.appendKey(&scope{root: !b.nested()}, name)
 	l.buf = append(l.buf, '{')
 	if b.pending == 0 {
-		b.key = key
+		b.key, b.hash = key, sum
 	}
 	b.opening = slices.Clone(l.buf)
 	b.pending++
@@ -52,10 +54,10 @@ func (b bound) with(c *core, attrs []slog.Attr) bound {
 	l.buf = append(l.buf, b.opening...)
 	sc := scope{root: !b.nested(), secret: b.secret}
 	if b.pending == 0 {
-		sc.adopt(0, b.inner, 0)
+		sc.adopt(0, &b.inner, 0)
 	}
 	for i := range attrs {
-		l.appendAttr(&sc, attrs[i])
+		l.appendAttr(&sc, &attrs[i])
 	}
 	if b.pending > 0 {
 		if len(l.buf) == start+len(b.opening) {
@@ -63,7 +65,7 @@ func (b bound) with(c *core, attrs []slog.Attr) bound {
 		}
 		outer := scope{first: len(l.members)}
 		if b.depth == 0 {
-			outer.adopt(0, b.root, 0)
+			outer.adopt(0, &b.root, 0)
 			l.claim(&b, &outer, start, 0)
 			l.list(&outer)
 			b.root = table{slices.Clone(l.members[outer.first:]), outer.seen}
@@ -74,12 +76,13 @@ func (b bound) with(c *core, attrs []slog.Attr) bound {
 	}
 	b.buf, b.inner = l.keep(&sc)
 	b.depth += b.pending
-	b.opening, b.pending, b.key = nil, 0, 0
+	b.opening, b.pending, b.key, b.hash = nil, 0, 0, 0
 	if b.depth == 0 {
 		b.root = b.inner
 	}
 	b.ordinary = b.ordinary || l.ordinary
 	b.access = b.access || l.access
+	b.labels += l.labels
 	if l.failure != nil {
 		b.failure = l.failure
 	}
@@ -94,10 +97,13 @@ func (l *line) keep(sc *scope) ([]byte, table) {
 
 // override appends the preformatted buf, with t for its members, and cuts
 // those members of sc that it replaces. It returns where buf begins.
-func (l *line) override(sc *scope, t table, buf []byte) (base int) {
+func (l *line) override(sc *scope, t *table, buf []byte) (base int) {
 	base = len(l.buf)
+	if len(buf) == 0 {
+		return base
+	}
 	l.buf = append(l.buf, buf...)
-	if sc.seen&t.seen != 0 {
+	if sc.seen.meets(&t.seen) {
 		for _, m := range t.members {
 			if i := l.find(sc, m.hash, l.buf[base+m.start:base+m.start+m.key]); i >= 0 {
 				gone := l.members[i]
@@ -115,11 +121,11 @@ func (l *line) override(sc *scope, t table, buf []byte) (base int) {
 // group of b.buf, which begins at base. A member of its name is cut.
 func (l *line) claim(b *bound, root *scope, start, base int) {
 	if b.depth == 0 {
-		l.add(root, start, b.key)
+		l.add(root, start, b.key, b.hash)
 		return
 	}
 	outer := scope{first: len(l.members)}
-	outer.adopt(0, b.inner, base)
-	l.add(&outer, start, b.key)
+	outer.adopt(0, &b.inner, base)
+	l.add(&outer, start, b.key, b.hash)
 	l.members = l.members[:outer.first]
 }

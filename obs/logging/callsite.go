@@ -18,7 +18,8 @@ type callSites struct {
 	buckets [256]atomic.Pointer[callSite]
 }
 
-// A callSite is a place that logs. It is immutable but for level.
+// A callSite is a place that logs. It is immutable but for level and the
+// limiters.
 type callSite struct {
 	pc   uintptr
 	next *callSite // in the bucket
@@ -31,7 +32,9 @@ type callSite struct {
 	place    []byte // of the frame in runtime.Stack's text
 	frame    []byte // a frame in the same form
 
-	level atomic.Pointer[ruleLevel]
+	level   atomic.Pointer[ruleLevel]
+	stacks  limiter
+	records limiter
 }
 
 // ruleLevel is the lowest level that rules allow a call site.

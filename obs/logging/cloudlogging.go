@@ -69,21 +69,58 @@ func tracePrefix(project string) *[]byte {
 	return &b
 }
 
-func (id *identity) appendTrace(b []byte, t trace.TraceID) []byte {
+// project returns how the trace field begins.
+func (id *identity) project() *[]byte {
 	prefix := id.prefix.Load()
-	if prefix == nil && id.lookup != nil {
-		if project := id.lookup(); project != "" {
-			prefix = tracePrefix(project)
-			id.prefix.Store(prefix)
+	if prefix == nil {
+		prefix = &bareTrace
+		if id.lookup != nil {
+			if project := id.lookup(); project != "" {
+				prefix = tracePrefix(project)
+				id.prefix.Store(prefix)
+			}
 		}
 	}
-	if prefix != nil {
-		b = append(b, *prefix...)
-	} else {
-		b = append(b, `"logging.googleapis.com/trace":"`...)
+	return prefix
+}
+
+var bareTrace = []byte(`"logging.googleapis.com/trace":"`)
+
+// A spanText remembers what identify wrote last: a request's records follow
+// one another, and its ids are a third of a short line's cost.
+type spanText struct {
+	traceID, google trace.TraceID
+	spanID          trace.SpanID
+	sampled         bool
+	prefix          *[]byte // of google; nil at first
+	head            []byte  // Cloud Logging's members
+	tail            []byte  // Datadog's
+}
+
+// of makes s that of a span whose trace Google knows as google.
+func (s *spanText) of(span trace.SpanContext, google trace.TraceID, prefix *[]byte) {
+	traceID, spanID, sampled := span.TraceID(), span.SpanID(), span.IsSampled()
+	if s.spanID == spanID && s.traceID == traceID && s.google == google && s.sampled == sampled && s.prefix == prefix {
+		return
 	}
-	b = appendHex(b, t[:])
-	return append(b, `",`...)
+	s.traceID, s.spanID, s.sampled, s.google, s.prefix = traceID, spanID, sampled, google, prefix
+	s.head = append(s.head[:0], *prefix...)
+	s.head = appendHex(s.head, google[:])
+	s.head = append(s.head, `",`...)
+	s.tail = append(s.tail[:0], `"dd.trace_id":"`...)
+	s.tail = appendHex(s.tail, traceID[:])
+	s.tail = append(s.tail, `",`...)
+	if spanID.IsValid() {
+		s.head = append(s.head, `"logging.googleapis.com/spanId":"`...)
+		s.head = appendHex(s.head, spanID[:])
+		s.head = append(s.head, `",`...)
+		s.tail = append(s.tail, `"dd.span_id":"`...)
+		s.tail = strconv.AppendUint(s.tail, binary.BigEndian.Uint64(spanID[:]), 10)
+		s.tail = append(s.tail, `",`...)
+	}
+	s.head = append(s.head, `"logging.googleapis.com/trace_sampled":`...)
+	s.head = strconv.AppendBool(s.head, sampled)
+	s.head = append(s.head, ',')
 }
 
 // identify adds the span of ctx, as Cloud Logging and as Datadog have it, the
@@ -92,37 +129,23 @@ func (id *identity) appendTrace(b []byte, t trace.TraceID) []byte {
 // https://cloud.google.com/trace/docs/trace-log-integration
 // https://docs.datadoghq.com/tracing/other_telemetry/connect_logs_and_traces/
 func (h *jsonHandler) identify(ctx context.Context, l *line, site *callSite) {
-	sc := trace.SpanContextFromContext(ctx)
-	traceID, spanID := sc.TraceID(), sc.SpanID()
-	if traceID.IsValid() {
-		google := traceID
-		if t := obsctx.TraceFrom(ctx); t != nil && t.ID == traceID && t.FrontEnd.IsValid() {
+	span := trace.SpanContextFromContext(ctx)
+	traced := span.HasTraceID()
+	if traced {
+		google := span.TraceID()
+		if t := obsctx.TraceFrom(ctx); t != nil && t.ID == google && t.FrontEnd.IsValid() {
 			google = t.FrontEnd
 		}
-		l.buf = h.appendTrace(l.buf, google)
-		if spanID.IsValid() {
-			l.buf = append(l.buf, `"logging.googleapis.com/spanId":"`...)
-			l.buf = appendHex(l.buf, spanID[:])
-			l.buf = append(l.buf, `",`...)
-		}
-		l.buf = append(l.buf, `"logging.googleapis.com/trace_sampled":`...)
-		l.buf = strconv.AppendBool(l.buf, sc.IsSampled())
-		l.buf = append(l.buf, ',')
+		l.ids.of(span, google, h.project())
+		l.buf = append(l.buf, l.ids.head...)
 	}
 	if site != nil && h.opts.AddSource {
 		l.buf = append(l.buf, site.location...)
 	}
 	l.buf = append(l.buf, h.labels...)
-	if traceID.IsValid() {
-		l.buf = append(l.buf, `"dd.trace_id":"`...)
-		l.buf = appendHex(l.buf, traceID[:])
-		l.buf = append(l.buf, `",`...)
-		if spanID.IsValid() {
-			l.buf = append(l.buf, `"dd.span_id":"`...)
-			l.buf = strconv.AppendUint(l.buf, binary.BigEndian.Uint64(spanID[:]), 10)
-			l.buf = append(l.buf, `",`...)
-		}
+	if traced {
+		l.buf = append(l.buf, l.ids.tail...)
 	}
 	l.buf = append(l.buf, h.datadog...)
-	l.ordinary = traceID.IsValid() || len(h.datadog) > 0
+	l.ordinary = traced || len(h.datadog) > 0
 }

@@ -3,6 +3,7 @@ package logging
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 )
 
@@ -15,15 +16,19 @@ type core struct {
 	sites callSites
 	lines sync.Pool // of *line
 
-	mu sync.Mutex // guards Writes to w
-	w  io.Writer
+	buffer *BufferedWriter // w, if it is one
+
+	mu   sync.Mutex // guards Writes to w
+	w    io.Writer
+	torn bool // the last Write ended within a line
 }
 
 func newCore(w io.Writer, opts *Options) *core {
 	if opts == nil {
 		opts = &Options{}
 	}
-	return &core{opts: opts.withDefaults(), w: w}
+	buffer, _ := w.(*BufferedWriter)
+	return &core{opts: opts.withDefaults(), w: w, buffer: buffer}
 }
 
 // line returns an empty line. It must go back by release before its borrower
@@ -43,27 +48,33 @@ func (c *core) release(l *line) {
 	c.lines.Put(l)
 }
 
-// write writes b at once. A panic of the writer is an error of it.
-func (c *core) write(b []byte) error {
+// write writes b at once, or leaves it to the buffer.
+func (c *core) write(b []byte, level slog.Level) error {
 	err := c.tryWrite(b)
 	if err != nil {
 		err = fmt.Errorf("logging: write: %w", err)
 		c.opts.OnError(err)
 	}
+	if c.buffer != nil && level >= slog.LevelError {
+		c.buffer.urge()
+	}
 	return err
 }
 
-func (c *core) tryWrite(b []byte) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %s", printed(p))
-		}
-	}()
+func (c *core) tryWrite(b []byte) error {
+	if c.buffer != nil {
+		_, err := c.buffer.Write(b)
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n, err := c.w.Write(b)
-	if err == nil && n < len(b) {
-		err = io.ErrShortWrite
+	if c.torn { // else this line would be the end of that one
+		if _, err := writeAll(c.w, []byte("\n")); err != nil {
+			return err
+		}
+		c.torn = false
 	}
+	n, err := writeAll(c.w, b)
+	c.torn = err != nil && n > 0 && n < len(b)
 	return err
 }

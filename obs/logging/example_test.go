@@ -45,6 +45,8 @@ func ExampleNewTextHandler() {
 	// Output:
 	// 12:30:05.000 INFO  listening                     addr=:8080
 	// 12:30:05.000 WARN  cache is cold                 took=1.53ms err="warm up: [timeout; EOF]"
+	//     ↳ timeout  *errors.errorString
+	//     ↳ EOF  *errors.errorString
 }
 
 func ExampleParseFilter() {
@@ -62,6 +64,45 @@ func ExampleParseFilter() {
 	// Output:
 	// 12:30:05.000 DEBUG written                       logger=payments
 	// logging: filter directive 2, "net/http=loud": unknown level "loud": want debug, info, notice, warn, error, critical, alert, emergency or off
+}
+
+func ExampleBufferedWriter() {
+	out := &logging.BufferedWriter{W: os.Stdout}
+	logger := slog.New(fixedTime{logging.NewTextHandler(out, nil)})
+
+	logger.Info("first, and kept")
+	fmt.Println("nothing is written yet")
+	if err := out.Close(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// nothing is written yet
+	// 12:30:05.000 INFO  first, and kept
+}
+
+func ExampleFilter_Set() {
+	var filter logging.Filter
+	logger := slog.New(fixedTime{logging.NewTextHandler(os.Stdout, &logging.Options{Filter: &filter})})
+
+	logger.Debug("not written")
+	fmt.Println(filter.Set("debug,net/http=off"))
+	logger.Debug("written")
+	fmt.Println(filter.Set("debug,net/http=loud"))
+	fmt.Println(filter.String())
+	// Output:
+	// <nil>
+	// 12:30:05.000 DEBUG written
+	// logging: filter directive 2, "net/http=loud": unknown level "loud": want debug, info, notice, warn, error, critical, alert, emergency or off
+	// debug,net/http=off
+}
+
+func ExampleNewHandler_labels() {
+	logger := slog.New(fixedTime{logging.NewHandler(os.Stdout, &logging.Options{Service: "shop", Labels: map[string]string{"team": "cart"}})})
+
+	logger.Info("step", slog.Group("logging.googleapis.com/labels", "cell", 7),
+		slog.Group("logging.googleapis.com/operation", "id", "import-7", "first", true))
+	// Output:
+	// {"severity":"INFO","time":"2026-03-01T12:30:05.000000000Z","message":"step","logging.googleapis.com/labels":{"team":"cart","cell":"7"},"dd.service":"shop","logging.googleapis.com/operation":{"id":"import-7","first":true}}
 }
 
 func ExampleHTTPRequest() {

@@ -36,7 +36,7 @@ type rule struct {
 
 var infoRules = rules{level: slog.LevelInfo, min: slog.LevelInfo, text: "info"}
 
-// ParseFilter reads directives, joined by commas:
+// ParseFilter returns a Filter of directives, joined by commas:
 //
 //	info,github.com/acme/shop/db=debug,net/http=off
 //
@@ -49,6 +49,17 @@ var infoRules = rules{level: slog.LevelInfo, min: slog.LevelInfo, text: "info"}
 // The levels are debug, info, notice, warn, error, critical, alert, emergency,
 // and off; debug-4 and the like lie between or below.
 func ParseFilter(directives string) (*Filter, error) {
+	f := &Filter{}
+	if err := f.Set(directives); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Set replaces f's directives by those that ParseFilter would read, for all
+// handlers that have f, from their next record on. If it returns an error, f is
+// as before.
+func (f *Filter) Set(directives string) error {
 	r := &rules{level: slog.LevelInfo}
 	first := ""
 	for i, d := range strings.Split(directives, ",") {
@@ -57,13 +68,12 @@ func ParseFilter(directives string) (*Filter, error) {
 			continue
 		}
 		if err := r.parse(d, &first); err != nil {
-			return nil, fmt.Errorf("logging: filter directive %d, %q: %w", i+1, d, err)
+			return fmt.Errorf("logging: filter directive %d, %q: %w", i+1, d, err)
 		}
 	}
 	r.finish()
-	f := &Filter{}
 	f.rules.Store(r)
-	return f, nil
+	return nil
 }
 
 // parse adds one directive. first is the one that set the level of all, if

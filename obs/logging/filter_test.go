@@ -176,11 +176,12 @@ func TestRulesChange(t *testing.T) {
 		{"debug", true, true},
 	} {
 		if tt.rules != "" {
-			parsed, err := ParseFilter(tt.rules)
-			if err != nil {
+			if err := f.Set(tt.rules); err != nil {
 				t.Fatal(err)
 			}
-			f.rules.Store(parsed.load())
+			if err := f.Set("off,x=loud"); err == nil {
+				t.Fatal("no error of a wrong directive")
+			}
 		}
 		got := func(l *slog.Logger) bool {
 			buf.Reset()

@@ -3,6 +3,7 @@ package logging
 import (
 	"context"
 	"log/slog"
+	"strconv"
 
 	"github.com/kumihimo/kumihimo/internal/obsctx"
 )
@@ -52,29 +53,29 @@ func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
 	if ctx == nil {
 		ctx = context.Background()
 	}
+	withheld, ok := h.admit(&r)
+	if !ok {
+		return nil
+	}
 	l := h.line()
 	defer h.release(l)
-	h.appendRecord(ctx, l, &r)
-	return h.write(l.buf)
+	h.appendRecord(ctx, l, &r, withheld)
+	return h.write(l.buf, r.Level)
 }
 
-func (h *jsonHandler) appendRecord(ctx context.Context, l *line, r *slog.Record) {
+func (h *jsonHandler) appendRecord(ctx context.Context, l *line, r *slog.Record, withheld int64) {
 	sev := severityOf(r.Level)
 	isError := sev.from >= slog.LevelError
 	var site *callSite
 	if r.PC != 0 && (h.opts.AddSource || isError) {
 		site = h.sites.get(r.PC)
 	}
-	l.buf = append(l.buf, `{"severity":"`...)
-	l.buf = append(l.buf, sev.name...)
-	l.buf = append(l.buf, `",`...)
+	l.buf = append(l.buf, sev.head...)
 	if !r.Time.IsZero() {
-		l.buf = append(l.buf, `"time":"`...)
-		l.buf = appendTimestamp(l.buf, r.Time)
-		l.buf = append(l.buf, `",`...)
+		l.buf = l.clock.append(l.buf, r.Time)
 	}
 	l.buf = append(l.buf, `"message":`...)
-	l.buf = appendString(l.buf, r.Message)
+	l.appendText(r.Message)
 	l.buf = append(l.buf, ',')
 	h.identify(ctx, l, site)
 
@@ -91,8 +92,18 @@ func (h *jsonHandler) appendRecord(ctx context.Context, l *line, r *slog.Record)
 		l.buf = append(l.buf, sev.name...)
 		l.buf = append(l.buf, `",`...)
 	}
-	l.buf[len(l.buf)-1] = '}'
-	l.buf = append(l.buf, '\n')
+	if withheld > 0 {
+		l.buf = append(l.buf, `"kumihimo.withheld":`...)
+		l.buf = strconv.AppendInt(l.buf, withheld, 10)
+		l.buf = append(l.buf, ',')
+	}
+	l.endObject()
+	if l.labels > 1 || l.labels > 0 && len(h.labels) > 0 {
+		l.mergeLabels()
+	}
+	if len(l.buf) > maxLine {
+		l.shorten()
+	}
 }
 
 // appendFields adds the context's fields to root.
@@ -102,10 +113,11 @@ func (h *jsonHandler) appendFields(ctx context.Context, l *line, root *scope) {
 		return
 	}
 	form := h.fields(f)
-	root.adopt(0, form.table, len(l.buf))
+	root.adopt(0, &form.table, len(l.buf))
 	l.buf = append(l.buf, form.buf...)
 	l.ordinary = l.ordinary || form.ordinary
 	l.access = l.access || form.access
+	l.labels += form.labels
 }
 
 // A fieldsForm is a context's fields as one sink writes them.
@@ -113,6 +125,7 @@ type fieldsForm struct {
 	table
 	buf              []byte
 	ordinary, access bool
+	labels           int
 }
 
 // fields returns f encoded, from its cache after the first time.
@@ -125,14 +138,14 @@ func (h *jsonHandler) fields(f *obsctx.Fields) *fieldsForm {
 	sc := scope{root: true}
 	if f.Outer != nil {
 		outer := h.fields(f.Outer)
-		sc.adopt(0, outer.table, 0)
+		sc.adopt(0, &outer.table, 0)
 		l.buf = append(l.buf, outer.buf...)
-		l.ordinary, l.access = outer.ordinary, outer.access
+		l.ordinary, l.access, l.labels = outer.ordinary, outer.access, outer.labels
 	}
 	for i := range f.Attrs {
-		l.appendAttr(&sc, f.Attrs[i])
+		l.appendAttr(&sc, &f.Attrs[i])
 	}
-	form := &fieldsForm{ordinary: l.ordinary, access: l.access}
+	form := &fieldsForm{ordinary: l.ordinary, access: l.access, labels: l.labels}
 	form.buf, form.table = l.keep(&sc)
 	f.Keep(h.core, form)
 	return form
@@ -142,21 +155,22 @@ func (h *jsonHandler) fields(f *obsctx.Fields) *fieldsForm {
 // the groups that are open.
 func (h *jsonHandler) appendAttrs(l *line, root *scope, r *slog.Record) {
 	b := &h.bound
-	base := l.override(root, b.root, b.buf)
+	base := l.override(root, &b.root, b.buf)
 	l.ordinary = l.ordinary || b.ordinary
 	l.access = l.access || b.access
+	l.labels += b.labels
 
 	sc, inner := root, scope{first: len(l.members), secret: b.secret}
 	start := len(l.buf)
 	if b.nested() {
 		sc = &inner
 		if b.pending == 0 {
-			inner.adopt(0, b.inner, base)
+			inner.adopt(0, &b.inner, base)
 		}
 		l.buf = append(l.buf, b.opening...)
 	}
 	r.Attrs(func(a slog.Attr) bool {
-		l.appendAttr(sc, a)
+		l.appendAttr(sc, &a)
 		return true
 	})
 	if l.failure == nil {

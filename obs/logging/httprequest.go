@@ -77,12 +77,12 @@ func requestOf(v slog.Value) *HTTPRequest {
 }
 
 func (l *line) appendRequest(sc *scope, key string, r *HTTPRequest) {
-	start, size := len(l.buf), len(requestKey)+2
+	start, size, sum := len(l.buf), len(requestKey)+2, hash(requestKey)
 	if sc.root && key == requestKey {
 		l.buf = append(l.buf, `"`+requestKey+`":`...)
 		l.access = true
 	} else {
-		start, size = l.appendKey(sc, key)
+		start, size, sum = l.appendKey(sc, key)
 		l.ordinary = true
 	}
 	l.buf = append(l.buf, '{')
@@ -114,7 +114,7 @@ func (l *line) appendRequest(sc *scope, key string, r *HTTPRequest) {
 		l.buf = l.buf[:len(l.buf)-1]
 	}
 	l.buf = append(l.buf, "},"...)
-	l.add(sc, start, size)
+	l.add(sc, start, size, sum)
 }
 
 func (l *line) requestText(key, value string) {

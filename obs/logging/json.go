@@ -1,7 +1,9 @@
 package logging
 
 import (
+	"encoding/binary"
 	"math"
+	"math/bits"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -27,12 +29,14 @@ func appendString[T string | []byte](b []byte, s T) []byte {
 // appendEscaped appends s as the inside of a JSON string, as encoding/json
 // does without HTML's escapes. Invalid UTF-8 becomes U+FFFD.
 func appendEscaped[T string | []byte](b []byte, s T) []byte {
+	i := plain(s)
+	if i == len(s) {
+		return append(b, s...)
+	}
+	b = append(b, s[:i]...)
+	s = s[i:]
 	start := 0
-	for i := 0; i < len(s); {
-		i += plainWords(s[i:])
-		if i >= len(s) {
-			break
-		}
+	for i = 0; i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf {
 			if c >= ' ' && c != '"' && c != '\\' {
@@ -43,6 +47,7 @@ func appendEscaped[T string | []byte](b []byte, s T) []byte {
 			b = appendEscape(b, c)
 			i++
 			start = i
+			i += plain(s[i:])
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
@@ -62,26 +67,46 @@ func appendEscaped[T string | []byte](b []byte, s T) []byte {
 	return append(b, s[start:]...)
 }
 
-// plainWords returns how many bytes at the start of s, eight at a time, are
-// ASCII that needs no escape.
-func plainWords[T string | []byte](s T) int {
+// plain returns how many bytes at the start of s are ASCII that needs no
+// escape.
+func plain[T string | []byte](s T) int {
+	n := len(s)
+	if n < 8 {
+		if n >= 4 && unplain(halves(s)) == 0 {
+			return n
+		}
+		for i := range n {
+			if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+				return i
+			}
+		}
+		return n
+	}
+	for i := 0; ; {
+		if m := unplain(word(s[i:])); m != 0 {
+			return i + bits.TrailingZeros64(m)/8
+		}
+		switch i += 8; {
+		case i == n:
+			return n
+		case i > n-8: // the last eight, some for the second time
+			i = n - 8
+		}
+	}
+}
+
+// unplain sets the high bit of the first of eight bytes that is not plain; of
+// those after it perhaps too.
+func unplain(w uint64) uint64 {
 	const (
 		low  = 0x0101010101010101
 		high = 0x8080808080808080
 	)
-	i := 0
-	for ; i+8 <= len(s); i += 8 {
-		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
-			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
-		quote := w ^ low*'"'
-		slash := w ^ low*'\\'
-		// A byte's high bit is set by its own, or by a borrow of a byte that is
-		// below ' ' or equal to '"' or '\\'.
-		if (w|(w-low*' ')|(quote-low)|(slash-low))&high != 0 {
-			break
-		}
-	}
-	return i
+	quote := w ^ low*'"'
+	slash := w ^ low*'\\'
+	// A byte's high bit is set by its own, or by a borrow of a byte that is
+	// below ' ' or equal to '"' or '\\'.
+	return (w | (w - low*' ') | (quote - low) | (slash - low)) & high
 }
 
 func appendEscape(b []byte, c byte) []byte {
@@ -147,29 +172,48 @@ func appendTime(b []byte, t time.Time) []byte {
 	return append(b, '"')
 }
 
-// appendTimestamp appends t as RFC 3339 in UTC with all nine decimals, so that
-// times sort as texts.
-func appendTimestamp(b []byte, t time.Time) []byte {
-	t = t.UTC()
-	year, month, day := t.Date()
-	if year < 0 || year > 9999 {
-		return t.AppendFormat(b, time.RFC3339Nano)
+// timeHead is how a record's time begins, and timeLayout its text up to the
+// second.
+const (
+	timeHead   = `"time":"`
+	timeLayout = "2006-01-02T15:04:05."
+)
+
+// A clock remembers the last second it wrote: records come many to a second,
+// and the calendar costs more than the rest of a timestamp.
+type clock struct {
+	second int64
+	text   [len(timeHead) + len(timeLayout)]byte // of second, in UTC; empty at first
+}
+
+// append appends t as the member time, RFC 3339 in UTC with all nine decimals,
+// so that times sort as texts.
+func (c *clock) append(b []byte, t time.Time) []byte {
+	if second := t.Unix(); second != c.second || c.text[0] == 0 {
+		u := t.UTC()
+		if year := u.Year(); year < 0 || year > 9999 {
+			b = append(b, timeHead...)
+			b = u.AppendFormat(b, time.RFC3339Nano)
+			return append(b, `",`...)
+		}
+		u.AppendFormat(append(c.text[:0], timeHead...), timeLayout)
+		c.second = second
 	}
-	hour, minute, second := t.Clock()
-	b = appendDigits(b, year, 4)
-	b = append(b, '-')
-	b = appendDigits(b, int(month), 2)
-	b = append(b, '-')
-	b = appendDigits(b, day, 2)
-	b = append(b, 'T')
-	b = appendDigits(b, hour, 2)
-	b = append(b, ':')
-	b = appendDigits(b, minute, 2)
-	b = append(b, ':')
-	b = appendDigits(b, second, 2)
-	b = append(b, '.')
-	b = appendDigits(b, t.Nanosecond(), 9)
-	return append(b, 'Z')
+	b = append(b, c.text[:]...)
+	n := uint64(t.Nanosecond())
+	b = binary.LittleEndian.AppendUint64(b, digits8(n/10))
+	return append(b, byte('0'+n%10), 'Z', '"', ',')
+}
+
+// digits8 returns the eight decimal digits of n, the first in the lowest byte:
+// halved three times, all lanes at once.
+func digits8(n uint64) uint64 {
+	x := n/10000 | n%10000<<32
+	q := x * 10486 >> 20 & 0x0000007f0000007f // over 100, right below 10,000
+	x = q | (x-100*q)<<16
+	q = x * 103 >> 10 & 0x000f000f000f000f // over 10, right below 100
+	x = q | (x-10*q)<<8
+	return x + 0x3030303030303030
 }
 
 // appendDigits appends n with leading zeros to width digits, at most 9.
@@ -183,9 +227,21 @@ func appendDigits(b []byte, n, width int) []byte {
 	return b
 }
 
+// appendHex appends id, whose length is a multiple of four.
 func appendHex(b, id []byte) []byte {
-	for _, c := range id {
-		b = append(b, lowerHex[c>>4], lowerHex[c&0xf])
+	for ; len(id) >= 4; id = id[4:] {
+		b = binary.BigEndian.AppendUint64(b, hex8(binary.BigEndian.Uint32(id)))
 	}
 	return b
+}
+
+// hex8 returns the eight hex digits of v, the first in the highest byte.
+func hex8(v uint32) uint64 {
+	const ones = 0x0101010101010101
+	x := uint64(v) // spread its nibbles, one a byte
+	x = (x<<16 | x) & 0x0000ffff0000ffff
+	x = (x<<8 | x) & 0x00ff00ff00ff00ff
+	x = (x<<4 | x) & 0x0f0f0f0f0f0f0f0f
+	letters := (x + 6*ones) >> 4 & ones // 1 where the nibble is above 9
+	return x + '0'*ones + letters*('a'-'0'-10)
 }

@@ -17,19 +17,20 @@ const (
 type severity struct {
 	from  slog.Level
 	name  string // exactly as the agents want it
+	head  string // of a line
 	short string // five columns
 	color string // SGR parameters
 }
 
 var severities = [...]severity{
-	{-1 << 31, "DEBUG", "DEBUG", "90"},
-	{slog.LevelInfo, "INFO", "INFO ", "32"},
-	{LevelNotice, "NOTICE", "NOTE ", "36"},
-	{slog.LevelWarn, "WARNING", "WARN ", "33"},
-	{slog.LevelError, "ERROR", "ERROR", "31"},
-	{LevelCritical, "CRITICAL", "CRIT ", "1;31"},
-	{LevelAlert, "ALERT", "ALERT", "1;31"},
-	{LevelEmergency, "EMERGENCY", "EMERG", "1;31"},
+	{-1 << 31, "DEBUG", `{"severity":"DEBUG",`, "DEBUG", "90"},
+	{slog.LevelInfo, "INFO", `{"severity":"INFO",`, "INFO ", "32"},
+	{LevelNotice, "NOTICE", `{"severity":"NOTICE",`, "NOTE ", "36"},
+	{slog.LevelWarn, "WARNING", `{"severity":"WARNING",`, "WARN ", "33"},
+	{slog.LevelError, "ERROR", `{"severity":"ERROR",`, "ERROR", "31"},
+	{LevelCritical, "CRITICAL", `{"severity":"CRITICAL",`, "CRIT ", "1;31"},
+	{LevelAlert, "ALERT", `{"severity":"ALERT",`, "ALERT", "1;31"},
+	{LevelEmergency, "EMERGENCY", `{"severity":"EMERGENCY",`, "EMERG", "1;31"},
 }
 
 func severityOf(l slog.Level) *severity {

@@ -2,7 +2,6 @@ package logging
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 
 	"github.com/kumihimo/kumihimo/internal/redact"
@@ -23,15 +22,28 @@ type line struct {
 	failure  error // the first error among them
 	ordinary bool  // one is no special field of Cloud Logging
 	access   bool  // one is an httpRequest
+	labels   int   // so many are labels, which are not listed
 
-	any   encoder
-	stack []byte
+	// Of the text form, for a record's own attributes.
+	record bool         // they are being added
+	shown  *HTTPRequest // stands in the message's place
+	frames string       // are to follow on lines of their own
+
+	any     encoder
+	stack   []byte
+	scratch []byte // a copy of buf, to rewrite it
+	clock   clock
+	ids     spanText
 }
 
 func (l *line) reset() {
 	l.buf = l.buf[:0]
 	l.members = l.members[:0]
-	l.failure, l.ordinary, l.access = nil, false, false
+	l.failure, l.ordinary, l.access, l.labels = nil, false, false, 0
+	l.record, l.shown, l.frames = false, nil, ""
+	if cap(l.scratch) > maxPooled {
+		l.scratch = nil
+	}
 	if l.any.buf.Cap() > maxPooled {
 		l.any = encoder{}
 	}
@@ -58,7 +70,7 @@ func (e *encoder) encode(v any) ([]byte, error) {
 
 // A member is a key and its value in a line's buffer.
 type member struct {
-	hash       uint64 // of the key as it is encoded: two keys that print alike are one
+	hash       uint64 // of the key as it is encoded, less quotes: two keys that print alike are one
 	start, end int
 	key        int // length of the encoded key, which stands at start
 }
@@ -66,7 +78,7 @@ type member struct {
 // A scope is an object, or a text line, to which members are added.
 type scope struct {
 	first  int    // index in line.members of the first that is listed
-	seen   uint64 // a Bloom filter of all keys' hashes
+	seen   bloom  // of all keys' hashes
 	unread [2]run // members that stand in the buffer but are not listed yet
 	depth  int    // of groups within a value
 	root   bool
@@ -77,7 +89,7 @@ type scope struct {
 // A run is a preformatted sequence of members, which begins at base of the
 // buffer.
 type run struct {
-	table
+	*table
 	base int
 }
 
@@ -85,25 +97,43 @@ type run struct {
 // that part's start.
 type table struct {
 	members []member
-	seen    uint64
+	seen    bloom
+}
+
+// A bloom is a filter of hashes, wide enough that the keys of most records,
+// 10 to 20, do not meet in it.
+type bloom [4]uint64
+
+func (f *bloom) has(hash uint64) bool { return f[hash>>6&3]&(1<<(hash&63)) != 0 }
+func (f *bloom) add(hash uint64)      { f[hash>>6&3] |= 1 << (hash & 63) }
+
+func (f *bloom) addAll(o *bloom) {
+	for i := range f {
+		f[i] |= o[i]
+	}
+}
+
+// meets reports whether both may have a hash.
+func (f *bloom) meets(o *bloom) bool {
+	return f[0]&o[0]|f[1]&o[1]|f[2]&o[2]|f[3]&o[3] != 0
 }
 
 // adopt makes what t lists, whose part begins at base, members of sc.
-func (sc *scope) adopt(i int, t table, base int) {
+func (sc *scope) adopt(i int, t *table, base int) {
 	sc.unread[i] = run{t, base}
-	sc.seen |= t.seen
+	sc.seen.addAll(&t.seen)
 }
 
-// add lists the member that begins at start, and cuts the one it replaces.
-func (l *line) add(sc *scope, start, key int) {
-	m := member{hash: hash(l.buf[start : start+key]), start: start, end: len(l.buf), key: key}
-	bit := uint64(1) << (m.hash & 63)
-	if sc.seen&bit == 0 {
-		sc.seen |= bit
+// add lists the member that begins at start, with the key it is hashed by,
+// and cuts the one it replaces.
+func (l *line) add(sc *scope, start, key int, hash uint64) {
+	m := member{hash: hash, start: start, end: len(l.buf), key: key}
+	if !sc.seen.has(hash) {
+		sc.seen.add(hash)
 		l.members = append(l.members, m)
 		return
 	}
-	old := l.find(sc, m.hash, l.buf[start:start+key])
+	old := l.find(sc, hash, l.buf[start:start+key])
 	l.members = append(l.members, m)
 	if old >= 0 {
 		l.cut(old)
@@ -113,7 +143,7 @@ func (l *line) add(sc *scope, start, key int) {
 // find returns the index in l.members of sc's member of that encoded key, or
 // -1. No scope within sc may be open.
 func (l *line) find(sc *scope, hash uint64, key []byte) int {
-	if sc.seen&(1<<(hash&63)) == 0 {
+	if !sc.seen.has(hash) {
 		return -1
 	}
 	l.list(sc)
@@ -131,6 +161,9 @@ func (l *line) find(sc *scope, hash uint64, key []byte) int {
 func (l *line) list(sc *scope) {
 	for i := range sc.unread {
 		r := &sc.unread[i]
+		if r.table == nil {
+			continue
+		}
 		for _, m := range r.members {
 			m.start += r.base
 			m.end += r.base
@@ -157,18 +190,51 @@ func (l *line) cut(i int) {
 
 // hash mixes the length of key with its first and last bytes. Keys that agree
 // in these, a rarity, are compared.
-func hash(key []byte) uint64 {
-	const odd = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio
+func hash[T string | []byte](key T) uint64 {
 	n := len(key)
-	h := uint64(n)
 	switch {
 	case n >= 8:
-		h ^= binary.LittleEndian.Uint64(key)*odd ^ binary.LittleEndian.Uint64(key[n-8:])
+		return mix(n, word(key), word(key[n-8:]))
 	case n >= 4:
-		h ^= uint64(binary.LittleEndian.Uint32(key))<<32 | uint64(binary.LittleEndian.Uint32(key[n-4:]))
+		return mix(n, 0, halves(key))
 	case n > 0:
-		h ^= uint64(key[0])<<32 | uint64(key[n/2])<<24 | uint64(key[n-1])<<16
+		return mix(n, 0, uint64(key[0])<<32|uint64(key[n/2])<<24|uint64(key[n-1])<<16)
 	}
-	h *= odd
+	return 0
+}
+
+func mix(n int, first, last uint64) uint64 {
+	const odd = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio
+	h := (uint64(n) ^ first*odd ^ last) * odd
 	return h ^ h>>32
+}
+
+// sumOf returns key's hash, and whether all of it is plain: one look at the
+// bytes for both, as keys are most of what a record makes.
+func sumOf(key string) (sum uint64, isPlain bool) {
+	switch n := len(key); {
+	case n > 16 || n < 4:
+		return hash(key), plain(key) == n
+	case n >= 8:
+		first, last := word(key), word(key[n-8:])
+		return mix(n, first, last), unplain(first)|unplain(last) == 0
+	default:
+		both := halves(key)
+		return mix(n, 0, both), unplain(both) == 0
+	}
+}
+
+// word is the first eight bytes of s as one number.
+func word[T string | []byte](s T) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// halves is the first four and the last four bytes of s as one number.
+func halves[T string | []byte](s T) uint64 {
+	t := s[len(s)-4:]
+	_, _ = s[3], t[3]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(t[0])<<32 | uint64(t[1])<<40 | uint64(t[2])<<48 | uint64(t[3])<<56
 }

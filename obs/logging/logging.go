@@ -12,17 +12,35 @@
 // Both handlers take the span and the fields of the context, and redact what
 // a key names as a secret. They never panic, whatever a value's own methods do.
 //
-// Read handler.go for the path of a record to its JSON line, line.go for how
-// a line grows and how duplicate keys leave it, value.go and json.go for
-// values, cloudlogging.go and report.go for the fields of Cloud Logging and Error
-// Reporting; then text.go for people's form, and filter.go, gate.go and
-// callsite.go for what is written at all.
+// # The log package
+//
+// [slog.SetDefault] also sends what the log package prints to the handler: at
+// INFO, or the level given to [slog.SetLogLoggerLevel]; without a place, and
+// so under no rule of a [Filter] but the one for all, unless
+// log.SetFlags(log.Lshortfile) was called before. log.Fatal and log.Panic are
+// no exception: nothing in what arrives tells them from log.Print, so they too
+// come at INFO, without a stack, and log.Fatal then ends the program before a
+// [BufferedWriter] is flushed. To log an error and exit, write slog.Error,
+// Close and os.Exit. For net/http.Server.ErrorLog there is
+// slog.NewLogLogger(handler, slog.LevelWarn), which has the place.
+//
+// # Reading the code
+//
+// Begin with handler.go for the path of a record to its JSON line, line.go for
+// how a line grows and how duplicate keys leave it, value.go and json.go for
+// values, cloudlogging.go, special.go, report.go and errors.go for the fields
+// of Cloud Logging and Error Reporting, shorten.go for lines too long; then
+// text.go for people's form, core.go and buffered.go for what is done with a
+// line, and filter.go, gate.go, callsite.go and limit.go for what is written at
+// all.
 package logging
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"maps"
+	"time"
 
 	"github.com/kumihimo/kumihimo/internal/redact"
 )
@@ -36,6 +54,11 @@ type Options struct {
 
 	// Filter says which records are written; nil leaves it to Level.
 	Filter *Filter
+
+	// SitePerSecond is how many records below WARN one place of the code may
+	// write in a second; 0 is any number. The next record from there after
+	// some were withheld has their count.
+	SitePerSecond int
 
 	// AddSource adds the place of the call: file (relative to the module),
 	// line and function.
@@ -62,8 +85,8 @@ type Options struct {
 	// Color says whether the text form has colours.
 	Color Color
 
-	// OnError is called with the error of each write that failed: one record
-	// was lost. It may be called concurrently, and must not log to the handler
+	// OnError is called with the error of each write that failed, or that a
+	// [BufferedWriter] had no room for: one record was lost. It may be called concurrently, and must not log to the handler
 	// that calls it.
 	OnError func(error)
 }
@@ -95,22 +118,58 @@ func (o Options) withDefaults() Options {
 //
 // The keys of Cloud Logging and Datadog stand at the root whatever groups are
 // open. An attribute with the name of such a key is written under the name
-// with an underscore before it. Of attributes with one key the last is
-// written, where those of the call come after those of Logger.With, and these
-// after the context's. A [slog.LogValuer] bound by Logger.With, or to a
-// context, is asked once.
+// with an underscore before it. Three of them are the program's to give, at the
+// root: logging.googleapis.com/insertId as a string, …/operation as a group of
+// id, producer, first and last, and …/labels as a group, whose values become
+// strings beside those of [Options.Labels].
+//
+// Of attributes with one key the last is written, where those of the call come
+// after those of Logger.With, and these after the context's. A [slog.LogValuer]
+// bound by Logger.With, or to a context, is asked once.
+//
+// A record at ERROR and above is one that Error Reporting takes: of its first
+// error it has error.message, error.kind and what lies beneath it as
+// error.causes; and, 10 times in 10 seconds for each place that logs, a
+// stack_trace, the error's own if it has one.
+//
+// A line above 240 KiB, near to what Cloud Logging refuses, is cut: its longest
+// texts first. "kumihimo.truncated" then says by how many bytes.
 //
 // https://cloud.google.com/logging/docs/structured-logging
 func NewHandler(w io.Writer, opts *Options) slog.Handler {
 	c := newCore(w, opts)
-	return &jsonHandler{core: c, gate: newGate(c.opts), identity: newIdentity(c.opts)}
+	h := &jsonHandler{core: c, gate: newGate(c.opts), identity: newIdentity(c.opts)}
+	if c.buffer != nil {
+		c.buffer.noteBy(func(n int64) []byte {
+			l := &line{}
+			h.appendRecord(context.Background(), l, dropNote(n), 0)
+			return l.buf
+		})
+	}
+	return h
 }
 
 // NewTextHandler returns a handler that writes each record to w as one line of
-// text, in one Write, for people. Times are in the zone of the record's time.
-// Control characters are escaped wherever they come from. Its methods are safe
-// for concurrent use; Writes do not overlap.
+// text, in one Write, for people. At WARN and above the line is followed by one
+// for each error that the record's first has beneath it. Times are in the zone
+// of the record's time. Control characters are escaped wherever they come from.
+// Its methods are safe for concurrent use; Writes do not overlap.
 func NewTextHandler(w io.Writer, opts *Options) slog.Handler {
 	c := newCore(w, opts)
-	return &textHandler{core: c, gate: newGate(c.opts), style: newStyle(w, c.opts.Color)}
+	h := &textHandler{core: c, gate: newGate(c.opts), style: newStyle(w, c.opts.Color)}
+	if c.buffer != nil {
+		c.buffer.noteBy(func(n int64) []byte {
+			l := &line{}
+			h.appendRecord(context.Background(), l, dropNote(n), 0)
+			return l.buf
+		})
+	}
+	return h
+}
+
+// dropNote is the record that a buffer dropped n others.
+func dropNote(n int64) *slog.Record {
+	r := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines were dropped: the writer was too slow, or failed", 0)
+	r.AddAttrs(slog.Int64("dropped", n))
+	return &r
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"strings"
@@ -236,6 +237,16 @@ func TestReservedKeys(t *testing.T) {
 			t.Errorf("want -, got +:\n%s", diff)
 		}
 	})
+}
+
+// TestNothingBound: what adds nothing makes no new handler.
+func TestNothingBound(t *testing.T) {
+	t.Parallel()
+	for _, h := range []slog.Handler{NewHandler(io.Discard, nil), NewTextHandler(io.Discard, nil)} {
+		if h.WithGroup("") != h || h.WithAttrs(nil) != h {
+			t.Errorf("%T: another handler", h)
+		}
+	}
 }
 
 // TestSiblings: what one child of a logger is given never shows in another,

@@ -3,8 +3,9 @@ package logging
 import (
 	"bytes"
 	"log/slog"
-	"reflect"
 	"runtime"
+	"strconv"
+	"time"
 	"unicode/utf8"
 )
 
@@ -14,6 +15,9 @@ const (
 
 	// maxStackMessage bounds the message that stands before the stack.
 	maxStackMessage = 1 << 10
+
+	// maxCauseText bounds the text of each cause, which often repeats another's.
+	maxCauseText = 1 << 10
 
 	// rawStack is what runtime.Stack is given, the frames below the caller's
 	// among it, which are cut off.
@@ -35,7 +39,7 @@ func (h *jsonHandler) appendReport(l *line, root *scope, r *slog.Record, site *c
 	l.ordinary = true
 	if err != nil && !l.has(root, `"error.message"`) {
 		l.buf = append(l.buf, `"error.message":`...)
-		l.buf = appendString(l.buf, errorText(err))
+		l.buf = appendString(l.buf, l.errorText(err))
 		l.buf = append(l.buf, ',')
 	}
 	if err != nil && !l.has(root, `"error.kind"`) {
@@ -43,10 +47,16 @@ func (h *jsonHandler) appendReport(l *line, root *scope, r *slog.Record, site *c
 		l.buf = appendString(l.buf, errorKind(err))
 		l.buf = append(l.buf, ',')
 	}
+	if err != nil && !l.has(root, `"error.causes"`) {
+		l.appendCauses(err)
+	}
 	// An access record's stack would be the middleware's, one for all routes,
 	// and Error Reporting groups by it.
-	if !l.access && !l.has(root, `"stack_trace"`) {
-		l.appendStack(r.Message, site)
+	if l.access || l.has(root, `"stack_trace"`) {
+		return
+	}
+	if site == nil || site.stacks.allow(time.Now(), stackWindow, stackBurst) {
+		l.appendStack(r.Message, site, err)
 	}
 }
 
@@ -54,36 +64,41 @@ func (h *jsonHandler) appendReport(l *line, root *scope, r *slog.Record, site *c
 func (l *line) has(root *scope, key string) bool {
 	var b [16]byte
 	k := append(b[:0], key...)
-	return l.find(root, hash(k), k) >= 0
+	return l.find(root, hash(k[1:len(k)-1]), k) >= 0
 }
 
-// errorKind is the type of err beneath the wrappers that say nothing of it.
-func errorKind(err error) string {
-	kind := reflect.TypeOf(err).String()
-	for range maxDepth {
-		if kind != "*fmt.wrapError" {
-			break
-		}
-		next := unwrap(err)
-		if len(next) == 0 || next[0] == nil {
-			break
-		}
-		err = next[0]
-		kind = reflect.TypeOf(err).String()
+// appendCauses adds what err's chain holds beneath it: joined errors, and the
+// types that wrappers hide.
+func (l *line) appendCauses(err error) {
+	causes := l.causes(err)
+	if len(causes) == 0 {
+		return
 	}
-	return kind
+	l.buf = append(l.buf, `"error.causes":[`...)
+	for _, c := range causes {
+		l.buf = append(l.buf, `{"kind":`...)
+		l.buf = appendString(l.buf, c.kind)
+		l.buf = append(l.buf, `,"message":`...)
+		l.buf = appendString(l.buf, truncate(c.text, maxCauseText))
+		l.buf = append(l.buf, "},"...)
+	}
+	l.buf[len(l.buf)-1] = ']'
+	l.buf = append(l.buf, ',')
 }
 
-// appendStack adds the stack of the caller of the logger, in the form of a
-// crash, which Error Reporting parses: the message, an empty line, and what
-// runtime.Stack returns.
-func (l *line) appendStack(message string, site *callSite) {
-	if l.stack == nil {
-		l.stack = make([]byte, rawStack)
+// appendStack adds the stack that err brings along, else that of the caller of
+// the logger, in the form of a crash, which Error Reporting parses: the
+// message, an empty line, and what runtime.Stack returns.
+func (l *line) appendStack(message string, site *callSite, err error) {
+	var header, frames []byte
+	if pcs := errorStack(err); len(pcs) > 0 {
+		header, frames = []byte("goroutine 1 [running]:\n"), crashFrames(pcs)
+	} else {
+		if l.stack == nil {
+			l.stack = make([]byte, rawStack)
+		}
+		header, frames = splitStack(l.stack[:runtime.Stack(l.stack, false)], site)
 	}
-	raw := l.stack[:runtime.Stack(l.stack, false)]
-	header, frames := splitStack(raw, site)
-
 	l.buf = append(l.buf, `"stack_trace":"`...)
 	message = truncate(message, maxStackMessage)
 	l.buf = appendEscaped(l.buf, message)
@@ -95,6 +110,26 @@ func (l *line) appendStack(message string, site *callSite) {
 	}
 	l.buf = appendEscaped(l.buf, frames)
 	l.buf = append(l.buf, `",`...)
+}
+
+// crashFrames prints pcs as runtime.Stack prints frames.
+func crashFrames(pcs []uintptr) (b []byte) {
+	frames := runtime.CallersFrames(pcs)
+	for len(b) < maxStack {
+		f, more := frames.Next()
+		if f.Function != "" {
+			b = append(b, f.Function...)
+			b = append(b, "(...)\n\t"...)
+			b = append(b, f.File...)
+			b = append(b, ':')
+			b = strconv.AppendInt(b, int64(f.Line), 10)
+			b = append(b, '\n')
+		}
+		if !more {
+			break
+		}
+	}
+	return b
 }
 
 // splitStack returns the first line of raw, "goroutine 1 [running]:", and the

@@ -51,6 +51,10 @@ func TestReport(t *testing.T) {
 		"serviceContext": map[string]any{"service": "shop", "version": "3"},
 		"error.message":  "load: open /x: file does not exist",
 		"error.kind":     "*fs.PathError",
+		"error.causes": []any{
+			map[string]any{"kind": "*fs.PathError", "message": "open /x: file does not exist"},
+			map[string]any{"kind": "*errors.errorString", "message": "file does not exist"},
+		},
 	}
 	if diff := cmp.Diff(want, m); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)

@@ -24,6 +24,8 @@ func reserved(key string) bool {
 		}
 	case 'h':
 		return key == requestKey
+	case 'k': // what we say of the line itself
+		return strings.HasPrefix(key, "kumihimo.")
 	case 'l':
 		return strings.HasPrefix(key, "logging.googleapis.com/")
 	case 'm':

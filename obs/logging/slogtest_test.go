@@ -70,6 +70,72 @@ func TestSlogtestJSON(t *testing.T) {
 	}
 }
 
+// TestSlogtestHandler runs the suite in its other form, all records in one
+// stream, under loggers that have a group open and attributes bound.
+func TestSlogtestHandler(t *testing.T) {
+	t.Parallel()
+	parse := map[string]func(string) (map[string]any, error){
+		"json": func(line string) (map[string]any, error) {
+			m, err := decodeLine([]byte(line))
+			if err == nil {
+				m[slog.LevelKey], m[slog.MessageKey] = m["severity"], m["message"]
+			}
+			return m, err
+		},
+		"text": parseText,
+	}
+	for _, tt := range slogtestOptions {
+		for form, newHandler := range map[string]func(io.Writer, *Options) slog.Handler{"json": NewHandler, "text": NewTextHandler} {
+			for _, derive := range []struct {
+				name   string
+				handle func(slog.Handler) slog.Handler
+				groups []string
+			}{
+				{"plain", func(h slog.Handler) slog.Handler { return h }, nil},
+				{"bound", func(h slog.Handler) slog.Handler { return h.WithAttrs([]slog.Attr{slog.Int("bound", 1)}) }, nil},
+				{"group", func(h slog.Handler) slog.Handler { return h.WithGroup("outer") }, []string{"outer"}},
+				{"groups and attributes", func(h slog.Handler) slog.Handler {
+					return h.WithGroup("outer").WithAttrs([]slog.Attr{slog.Int("bound", 1)}).WithGroup("inner")
+				}, []string{"outer", "inner"}},
+			} {
+				t.Run(fmt.Sprintf("%s/%s/%s", form, tt.name, derive.name), func(t *testing.T) {
+					t.Parallel()
+					var buf bytes.Buffer
+					err := slogtest.TestHandler(derive.handle(newHandler(&buf, tt.opts)), func() (all []map[string]any) {
+						for line := range strings.Lines(buf.String()) {
+							m, err := parse[form](line)
+							if err != nil {
+								t.Fatal(err)
+							}
+							all = append(all, hoist(m, derive.groups))
+						}
+						return all
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// hoist puts what the open groups hold where the suite looks for it.
+func hoist(m map[string]any, groups []string) map[string]any {
+	inner := m
+	for _, g := range groups {
+		next, ok := inner[g].(map[string]any)
+		if !ok {
+			return m
+		}
+		inner = next
+	}
+	for k, v := range inner {
+		m[k] = v
+	}
+	return m
+}
+
 func wrapIf(wrap bool, h slog.Handler) slog.Handler {
 	if wrap {
 		return contextHandler{h}

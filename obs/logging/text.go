@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/trace"
@@ -32,10 +34,11 @@ type textHandler struct {
 	gate
 	style
 
-	buf    []byte // what Logger.With bound
-	table  table  // of buf
-	prefix string // the open groups, "a.b."
-	secret bool   // one's name is a secret's
+	buf     []byte // what Logger.With bound
+	table   table  // of buf
+	failure error  // the first error among it
+	prefix  string // the open groups, "a.b."
+	secret  bool   // one's name is a secret's
 }
 
 // A style says how a part of a line is marked.
@@ -48,6 +51,9 @@ func newStyle(w io.Writer, c Color) style {
 // isTerminal reports whether w is a terminal that knows colours. A Windows
 // console does only when told so, which is not done here.
 func isTerminal(w io.Writer) bool {
+	if b, ok := w.(*BufferedWriter); ok {
+		w = b.W
+	}
 	f, ok := w.(*os.File)
 	if !ok || runtime.GOOS == "windows" {
 		return false
@@ -94,11 +100,14 @@ func (h *textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	defer h.release(l)
 	l.buf = append(l.buf, h.buf...)
 	sc := scope{prefix: h.prefix, secret: h.secret, root: h.prefix == ""}
-	sc.adopt(0, h.table, 0)
+	sc.adopt(0, &h.table, 0)
 	for i := range attrs {
 		h.appendAttr(l, &sc, attrs[i])
 	}
 	with.buf, with.table = l.keep(&sc)
+	if l.failure != nil {
+		with.failure = l.failure
+	}
 	return &with
 }
 
@@ -122,11 +131,25 @@ func (h *textHandler) Handle(ctx context.Context, r slog.Record) error {
 	if ctx == nil {
 		ctx = context.Background()
 	}
+	withheld, ok := h.admit(&r)
+	if !ok {
+		return nil
+	}
 	l := h.line()
 	defer h.release(l)
-	h.appendHead(l, &r)
+	h.appendRecord(ctx, l, &r, withheld)
+	return h.write(l.buf, r.Level)
+}
+
+func (h *textHandler) appendRecord(ctx context.Context, l *line, r *slog.Record, withheld int64) {
+	h.appendHead(l, r)
 	message := len(l.buf)
-	l.buf = appendPrintable(l.buf, r.Message)
+	l.shown = h.requestIn(r)
+	if l.shown != nil {
+		l.appendRequestText(l.shown)
+	} else {
+		l.buf = appendPrintable(l.buf, r.Message)
+	}
 	width := utf8.RuneCount(l.buf[message:])
 	for ; width < messageWidth; width++ {
 		l.buf = append(l.buf, ' ')
@@ -136,22 +159,92 @@ func (h *textHandler) Handle(ctx context.Context, r slog.Record) error {
 	sc := scope{root: true}
 	if f := obsctx.FieldsFrom(ctx); f != nil {
 		form := h.fields(f)
-		sc.adopt(0, form.table, len(l.buf))
+		sc.adopt(0, &form.table, len(l.buf))
 		l.buf = append(l.buf, form.buf...)
 	}
-	l.override(&sc, h.table, h.buf)
+	l.override(&sc, &h.table, h.buf)
 	sc.prefix, sc.secret, sc.root = h.prefix, h.secret, h.prefix == ""
+	l.record = true
 	r.Attrs(func(a slog.Attr) bool {
 		h.appendAttr(l, &sc, a)
 		return true
 	})
-	h.appendTail(ctx, l, &r)
+	h.appendTail(ctx, l, r, withheld)
 	end := len(l.buf)
 	for l.buf[end-1] == ' ' {
 		end--
 	}
 	l.buf = append(l.buf[:end], '\n')
-	return h.write(l.buf)
+	if r.Level >= slog.LevelWarn {
+		h.appendCauses(l)
+	}
+	h.appendFrames(l)
+}
+
+// requestIn returns the request of an access record whose message says no more
+// than the request does, which then stands in the message's place. Nil: there
+// is none.
+func (h *textHandler) requestIn(r *slog.Record) (found *HTTPRequest) {
+	if h.prefix != "" {
+		return nil
+	}
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == requestKey && a.Value.Kind() == slog.KindLogValuer {
+			found = requestOf(a.Value)
+		}
+		return found == nil
+	})
+	if found == nil || found.Method == "" || !strings.HasPrefix(r.Message, found.Method+" ") || !strings.HasSuffix(r.Message, " "+strconv.Itoa(found.Status)) {
+		return nil
+	}
+	return found
+}
+
+// appendFrames adds the lines of the record's stack.
+func (h *textHandler) appendFrames(l *line) {
+	if l.frames == "" {
+		return
+	}
+	// In the form of a crash, what precedes the frames has been said.
+	_, frames, found := strings.Cut(l.frames, "]:\n")
+	if !found {
+		frames = l.frames
+	}
+	for frame := range strings.Lines(frames) {
+		l.buf = append(l.buf, "    "...)
+		l.buf = h.begin(l.buf, faint)
+		frame = strings.TrimSuffix(frame, "\n")
+		if place, ok := strings.CutPrefix(frame, "\t"); ok {
+			l.buf = append(l.buf, "    "...)
+			frame = place
+		}
+		l.buf = appendPrintable(l.buf, frame)
+		l.buf = h.end(l.buf)
+		l.buf = append(l.buf, '\n')
+	}
+}
+
+// appendCauses adds a line for each error beneath the record's first.
+func (h *textHandler) appendCauses(l *line) {
+	err := l.failure
+	if err == nil {
+		err = h.failure
+	}
+	if err == nil {
+		return
+	}
+	for _, c := range l.causes(err) {
+		for range c.depth + 2 {
+			l.buf = append(l.buf, "  "...)
+		}
+		l.buf = append(l.buf, "↳ "...)
+		l.buf = appendPrintable(l.buf, strings.ReplaceAll(c.text, "\n", "; "))
+		l.buf = append(l.buf, "  "...)
+		l.buf = h.begin(l.buf, faint)
+		l.buf = append(l.buf, c.kind...)
+		l.buf = h.end(l.buf)
+		l.buf = append(l.buf, '\n')
+	}
 }
 
 func (h *textHandler) appendHead(l *line, r *slog.Record) {
@@ -169,12 +262,19 @@ func (h *textHandler) appendHead(l *line, r *slog.Record) {
 }
 
 // appendTail adds where the record comes from: the trace and the place.
-func (h *textHandler) appendTail(ctx context.Context, l *line, r *slog.Record) {
+func (h *textHandler) appendTail(ctx context.Context, l *line, r *slog.Record, withheld int64) {
 	if id := trace.SpanContextFromContext(ctx).TraceID(); id.IsValid() {
 		l.buf = h.begin(l.buf, faint)
 		// The end is random; the beginning of Datadog's ids is a time.
 		l.buf = append(l.buf, "trace="...)
 		l.buf = appendHex(l.buf, id[len(id)-shortTrace/2:])
+		l.buf = h.end(l.buf)
+		l.buf = append(l.buf, ' ')
+	}
+	if withheld > 0 {
+		l.buf = h.begin(l.buf, faint)
+		l.buf = append(l.buf, "withheld="...)
+		l.buf = strconv.AppendInt(l.buf, withheld, 10)
 		l.buf = h.end(l.buf)
 		l.buf = append(l.buf, ' ')
 	}
@@ -197,7 +297,7 @@ func (h *textHandler) fields(f *obsctx.Fields) *fieldsForm {
 	sc := scope{root: true}
 	if f.Outer != nil {
 		outer := h.fields(f.Outer)
-		sc.adopt(0, outer.table, 0)
+		sc.adopt(0, &outer.table, 0)
 		l.buf = append(l.buf, outer.buf...)
 	}
 	for i := range f.Attrs {

@@ -54,12 +54,12 @@ func TestErrorChain(t *testing.T) {
 		{&quietError{"no cause", nil}, "no cause"},
 		{panicError{}, "!PANIC: Error blew up"},
 	} {
-		if got := errorChain(tt.err); got != tt.want {
+		if got := new(line).errorChain(tt.err); got != tt.want {
 			t.Errorf("%q: got %q, want %q", errorText(tt.err), got, tt.want)
 		}
 	}
 	for _, endless := range []error{loop, wide} {
-		got := errorChain(endless)
+		got := new(line).errorChain(endless)
 		if !strings.HasPrefix(got, errorText(endless)) || len(got) > errorBudget*len(" ← twice") {
 			t.Errorf("%d bytes: %.100q", len(got), got)
 		}

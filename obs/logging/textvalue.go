@@ -33,8 +33,14 @@ func (h *textHandler) appendAttr(l *line, sc *scope, a slog.Attr) {
 		return // the empty Attr
 	}
 	if request != nil && sc.root && a.Key == requestKey {
-		l.appendRequestText(request)
-		l.buf = append(l.buf, ' ')
+		if l.shown == nil {
+			l.appendRequestText(request)
+			l.buf = append(l.buf, ' ')
+		}
+		return
+	}
+	if l.record && sc.root && a.Key == "stack_trace" && kind == slog.KindString && strings.Contains(v.String(), "\n") {
+		l.frames = v.String()
 		return
 	}
 	start := len(l.buf)
@@ -51,10 +57,10 @@ func (h *textHandler) appendAttr(l *line, sc *scope, a slog.Attr) {
 	case l.secret(sc, a.Key, kind):
 		l.buf = append(l.buf, redact.Placeholder...)
 	default:
-		l.appendText(v, kind)
+		l.appendTextValue(sc, v, kind)
 	}
 	l.buf = append(l.buf, ' ')
-	l.add(sc, start, key)
+	l.add(sc, start, key, hash(l.buf[start:start+key]))
 }
 
 func (h *textHandler) appendGroup(l *line, sc *scope, key string, attrs []slog.Attr) {
@@ -87,7 +93,7 @@ func appendTextKey(b []byte, prefix, key string) []byte {
 	return append(b, key...)
 }
 
-func (l *line) appendText(v slog.Value, kind slog.Kind) {
+func (l *line) appendTextValue(sc *scope, v slog.Value, kind slog.Kind) {
 	switch kind {
 	case slog.KindString:
 		l.buf = appendText(l.buf, v.String())
@@ -104,16 +110,17 @@ func (l *line) appendText(v slog.Value, kind slog.Kind) {
 	case slog.KindTime:
 		l.buf = v.Time().AppendFormat(l.buf, textValueTime)
 	default:
-		l.appendTextAny(v.Any())
+		l.appendTextAny(sc, v.Any())
 	}
 }
 
-func (l *line) appendTextAny(v any) {
+func (l *line) appendTextAny(sc *scope, v any) {
 	switch x := v.(type) {
 	case nil:
 		l.buf = append(l.buf, "<nil>"...)
 	case error:
-		l.buf = appendText(l.buf, errorChain(x))
+		l.noteFailure(sc, v)
+		l.buf = appendText(l.buf, l.errorChain(x))
 	case *url.URL:
 		l.buf = appendText(l.buf, l.urlText(x))
 	case encoding.TextMarshaler:
@@ -150,45 +157,6 @@ func (l *line) appendTextJSON(v any) {
 		clean := appendPrintable(nil, string(text))
 		l.buf = append(l.buf[:start], clean...)
 	}
-}
-
-// errorBudget bounds the errors looked at in one chain, which can branch.
-const errorBudget = 64
-
-// errorChain returns err's text with what it leaves out of its chain: a cause
-// that the text does not quote follows an arrow, joined errors stand on one
-// line in brackets.
-func errorChain(err error) string {
-	budget := errorBudget
-	return chain(err, &budget)
-}
-
-func chain(err error, budget *int) string {
-	text := errorText(err)
-	if *budget--; *budget <= 0 {
-		return text
-	}
-	causes := unwrap(err)
-	var texts, chains []string
-	for _, c := range causes {
-		if c != nil && *budget > 0 {
-			texts = append(texts, errorText(c))
-			chains = append(chains, chain(c, budget))
-		}
-	}
-	if len(texts) > 1 && text == strings.Join(texts, "\n") {
-		return "[" + strings.Join(chains, "; ") + "]"
-	}
-	for i, t := range texts {
-		switch {
-		case t == "" || t == chains[i] && strings.Contains(text, t):
-		case strings.Contains(text, t):
-			text = strings.Replace(text, t, chains[i], 1)
-		default:
-			text += " ← " + chains[i]
-		}
-	}
-	return text
 }
 
 // appendText appends s, in quotes if it would not be read as one value.

@@ -12,7 +12,7 @@ import (
 const maxDepth = 16
 
 // appendAttr adds a to sc as JSON.
-func (l *line) appendAttr(sc *scope, a slog.Attr) {
+func (l *line) appendAttr(sc *scope, a *slog.Attr) {
 	v, kind := a.Value, a.Value.Kind()
 	if kind == slog.KindLogValuer {
 		if r := requestOf(v); r != nil {
@@ -22,6 +22,9 @@ func (l *line) appendAttr(sc *scope, a slog.Attr) {
 		v = resolve(v)
 		kind = v.Kind()
 	}
+	if sc.root && len(a.Key) > len(googlePrefix) && a.Key[0] == googlePrefix[0] && l.appendSpecial(sc, a.Key, v, kind) {
+		return
+	}
 	if kind == slog.KindGroup {
 		l.appendGroup(sc, a.Key, v.Group())
 		return
@@ -29,27 +32,35 @@ func (l *line) appendAttr(sc *scope, a slog.Attr) {
 	if a.Key == "" && kind == slog.KindAny && v.Any() == nil {
 		return // the empty Attr
 	}
-	start, key := l.appendKey(sc, a.Key)
+	start, key, sum := l.appendKey(sc, a.Key)
 	if l.secret(sc, a.Key, kind) {
 		l.buf = append(l.buf, placeholder...)
 	} else {
 		l.appendValue(sc, v, kind)
 	}
 	l.buf = append(l.buf, ',')
-	l.add(sc, start, key)
+	l.add(sc, start, key, sum)
 	l.ordinary = true
 }
 
-// appendKey returns where the member begins and how long its encoded key is.
-func (l *line) appendKey(sc *scope, key string) (start, size int) {
+// appendKey returns where the member begins, how long its encoded key is, and
+// its hash.
+func (l *line) appendKey(sc *scope, key string) (start, size int, sum uint64) {
 	start = len(l.buf)
+	if sum, ok := sumOf(key); ok && !(sc.root && reserved(key)) {
+		b := append(l.buf, '"')
+		b = append(b, key...)
+		l.buf = append(b, '"', ':')
+		return start, len(key) + len(`""`), sum
+	}
 	l.buf = append(l.buf, '"')
 	if sc.root && reserved(key) {
 		l.buf = append(l.buf, '_')
 	}
 	l.buf = appendEscaped(l.buf, key)
 	l.buf = append(l.buf, '"', ':')
-	return start, len(l.buf) - 1 - start
+	size = len(l.buf) - 1 - start
+	return start, size, hash(l.buf[start+1 : start+size-1])
 }
 
 // secret reports whether a value must not be shown. What counts or switches
@@ -70,38 +81,49 @@ func (l *line) appendGroup(sc *scope, key string, attrs []slog.Attr) {
 		if key == "" {
 			key = "!ERROR"
 		}
-		l.appendAttr(sc, slog.String(key, "!ERROR: group too deep"))
+		note := slog.String(key, "!ERROR: group too deep")
+		l.appendAttr(sc, &note)
 		return
 	}
 	if key == "" { // inline
 		sc.depth++
 		for i := range attrs {
-			l.appendAttr(sc, attrs[i])
+			l.appendAttr(sc, &attrs[i])
 		}
 		sc.depth--
 		return
 	}
-	start, size := l.appendKey(sc, key)
+	start, size, sum := l.appendKey(sc, key)
+	if !l.appendObject(sc, key, attrs) {
+		l.buf = l.buf[:start]
+		return
+	}
+	l.buf = append(l.buf, ',')
+	l.add(sc, start, size, sum)
+}
+
+// appendObject appends attrs as the object of key. It reports false, and what
+// it appended is to be dropped, if all of them are empty.
+func (l *line) appendObject(sc *scope, key string, attrs []slog.Attr) bool {
 	l.buf = append(l.buf, '{')
 	open := len(l.buf)
 	inner := scope{first: len(l.members), depth: sc.depth + 1, secret: sc.secret || l.red.Key(key)}
 	for i := range attrs {
-		l.appendAttr(&inner, attrs[i])
+		l.appendAttr(&inner, &attrs[i])
 	}
 	l.members = l.members[:inner.first]
 	if len(l.buf) == open {
-		l.buf = l.buf[:start]
-		return
+		l.buf = append(l.buf, '}')
+		return false
 	}
 	l.buf[len(l.buf)-1] = '}'
-	l.buf = append(l.buf, ',')
-	l.add(sc, start, size)
+	return true
 }
 
 func (l *line) appendValue(sc *scope, v slog.Value, kind slog.Kind) {
 	switch kind {
 	case slog.KindString:
-		l.buf = appendString(l.buf, v.String())
+		l.appendText(v.String())
 	case slog.KindInt64:
 		l.buf = appendInt(l.buf, v.Int64())
 	case slog.KindUint64:
@@ -119,6 +141,17 @@ func (l *line) appendValue(sc *scope, v slog.Value, kind slog.Kind) {
 	}
 }
 
+// appendText is appendString, quicker for what most texts are.
+func (l *line) appendText(s string) {
+	if plain(s) != len(s) {
+		l.buf = appendString(l.buf, s)
+		return
+	}
+	b := append(l.buf, '"')
+	b = append(b, s...)
+	l.buf = append(b, '"')
+}
+
 func (l *line) appendAny(sc *scope, v any) {
 	switch x := v.(type) {
 	case nil:
@@ -128,7 +161,7 @@ func (l *line) appendAny(sc *scope, v any) {
 		l.appendMarshaled(x)
 	case error:
 		l.noteFailure(sc, v)
-		l.buf = appendString(l.buf, errorText(x))
+		l.buf = appendString(l.buf, l.errorText(x))
 	case *url.URL:
 		l.buf = appendString(l.buf, l.urlText(x))
 	default:

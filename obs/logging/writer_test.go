@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/kumihimo/kumihimo/internal/obsctx"
@@ -51,6 +53,65 @@ func TestWriteErrors(t *testing.T) {
 	h := NewHandler(writerFunc(func([]byte) (int, error) { return 0, broken }), nil)
 	if err := h.Handle(context.Background(), record(slog.LevelInfo, "m")); !errors.Is(err, broken) {
 		t.Errorf("got %v, which does not wrap the writer's error", err)
+	}
+}
+
+// TestTornLine: after a line that was written in part the next one begins on
+// its own.
+func TestTornLine(t *testing.T) {
+	t.Parallel()
+	out := &sink{}
+	lost := 0
+	logger := slog.New(NewHandler(out, &Options{OnError: func(error) { lost++ }}))
+	out.set(errors.New("no space"), 20)
+	logger.Info("torn")
+	out.set(errors.New("no space"), 0)
+	logger.Info("gone")
+	out.set(nil, 0)
+	logger.Info("whole")
+	logger.Info("whole too")
+	text, _ := out.state()
+	lines := strings.SplitAfter(text, "\n")
+	if len(lines) != 4 || len(lines[0]) != 21 || lost != 2 {
+		t.Fatalf("%d lost of %q", lost, lines)
+	}
+	for _, l := range lines[1:3] {
+		if m := decode(t, []byte(l)); !strings.HasPrefix(fmt.Sprint(m["message"]), "whole") {
+			t.Errorf("got %s", l)
+		}
+	}
+}
+
+// TestSystemErrors: what the kernel says of a pipe without a reader and of a
+// full disk reaches who asks, and nobody else.
+func TestSystemErrors(t *testing.T) {
+	t.Parallel()
+	r, pipe, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close() //nolint:errcheck // nothing was written
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files := map[error]*os.File{syscall.EPIPE: pipe}
+	if full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0); err == nil { // Linux has it
+		defer full.Close() //nolint:errcheck // nothing was written
+		files[syscall.ENOSPC] = full
+	}
+	for want, f := range files {
+		for name, w := range map[string]io.Writer{"plain": f, "buffered": &BufferedWriter{W: f}} {
+			var seen []error
+			see := func(err error) { seen = append(seen, err) }
+			opts := &Options{OnError: see}
+			if b, ok := w.(*BufferedWriter); ok {
+				b.OnError, opts.OnError = see, nil
+			}
+			slog.New(NewHandler(w, opts)).Error("m")
+			if len(seen) != 1 || !errors.Is(seen[0], want) {
+				t.Errorf("%v, %s: got %v", want, name, seen)
+			}
+		}
 	}
 }
 

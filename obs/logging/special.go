@@ -1,0 +1,208 @@
+package logging
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+)
+
+const (
+	googlePrefix = "logging.googleapis.com/"
+	labelsKey    = googlePrefix + "labels"
+)
+
+// appendSpecial adds a field of the log entry itself that the program may
+// give, if v is of the form that the agents take; else it reports false, and
+// the attribute is one like any other under a reserved key.
+//
+// https://cloud.google.com/logging/docs/agent/logging/configuration#special-fields
+func (l *line) appendSpecial(sc *scope, key string, v slog.Value, kind slog.Kind) bool {
+	name, ok := strings.CutPrefix(key, googlePrefix)
+	switch {
+	case !ok:
+		return false
+	case name == "insertId":
+		// An entry with one that is no text, or empty, is refused.
+		if kind != slog.KindString || v.String() == "" {
+			return false
+		}
+	case name == "operation":
+		if kind != slog.KindGroup || !isOperation(v.Group()) {
+			return false
+		}
+	case name == "labels":
+		if kind == slog.KindGroup {
+			l.appendLabels(v.Group())
+			return true
+		}
+		return false
+	default:
+		return false
+	}
+	start := len(l.buf)
+	l.buf = appendString(l.buf, key)
+	l.buf = append(l.buf, ':')
+	size := len(l.buf) - 1 - start
+	if kind == slog.KindString {
+		l.buf = appendString(l.buf, v.String())
+	} else {
+		l.appendObject(sc, key, v.Group())
+	}
+	l.buf = append(l.buf, ',')
+	l.add(sc, start, size, hash(key))
+	return true
+}
+
+// isOperation reports whether attrs are a LogEntryOperation, of which the
+// agents drop what is of another type.
+func isOperation(attrs []slog.Attr) bool {
+	for _, a := range attrs {
+		want := slog.KindString
+		switch a.Key {
+		case "id", "producer":
+		case "first", "last":
+			want = slog.KindBool
+		default:
+			return false
+		}
+		if a.Value.Kind() != want {
+			return false
+		}
+	}
+	return len(attrs) > 0
+}
+
+// appendLabels adds labels of this entry. There may be several such members,
+// and one of Options.Labels: who ends the line merges them. Values are all
+// made strings, for one that is none costs the entry its labels.
+func (l *line) appendLabels(attrs []slog.Attr) {
+	start := len(l.buf)
+	l.buf = append(l.buf, `"`+labelsKey+`":{`...)
+	open := len(l.buf)
+	inner := scope{first: len(l.members), depth: 1}
+	l.appendLabelsTo(&inner, attrs)
+	l.members = l.members[:inner.first]
+	if len(l.buf) == open {
+		l.buf = l.buf[:start]
+		return
+	}
+	l.buf[len(l.buf)-1] = '}'
+	l.buf = append(l.buf, ',')
+	l.labels++
+}
+
+func (l *line) appendLabelsTo(sc *scope, attrs []slog.Attr) {
+	for _, a := range attrs {
+		v := a.Value
+		if v.Kind() == slog.KindLogValuer {
+			v = resolve(v)
+		}
+		kind := v.Kind()
+		switch {
+		case kind == slog.KindGroup && a.Key == "" && sc.depth < maxDepth:
+			sc.depth++
+			l.appendLabelsTo(sc, v.Group())
+			sc.depth--
+			continue
+		case kind == slog.KindGroup && len(v.Group()) == 0:
+			continue
+		}
+		start, size, sum := l.appendKey(sc, a.Key)
+		value := len(l.buf)
+		switch {
+		case l.secret(sc, a.Key, kind):
+			l.buf = append(l.buf, placeholder...)
+		case kind == slog.KindGroup:
+			l.appendObject(sc, a.Key, v.Group())
+		default:
+			l.appendValue(sc, v, kind)
+		}
+		if l.buf[value] != '"' {
+			text := string(l.buf[value:])
+			l.buf = appendString(l.buf[:value], text)
+		}
+		l.buf = append(l.buf, ',')
+		l.add(sc, start, size, sum)
+	}
+}
+
+// A pair is a member of an object in JSON.
+type pair struct{ key, value []byte }
+
+// mergeLabels makes one of the several labels members of the line, which is
+// complete. Of labels with one name the last is kept.
+func (l *line) mergeLabels() {
+	var room [16]pair
+	labels := room[:0]
+	l.scratch = append(l.scratch[:0], l.buf...)
+	l.buf = l.buf[:1]
+	at := -1
+	eachMember(l.scratch, func(key, value []byte) {
+		if string(key) != `"`+labelsKey+`"` {
+			l.appendMember(key, value)
+			return
+		}
+		if at < 0 {
+			at = len(l.buf)
+		}
+		eachMember(value, func(key, value []byte) {
+			for i := range labels {
+				if bytes.Equal(labels[i].key, key) {
+					labels[i].value = value
+					return
+				}
+			}
+			labels = append(labels, pair{key, value})
+		})
+	})
+	rest := len(l.buf)
+	l.buf = append(l.buf, `"`+labelsKey+`":{`...)
+	for _, p := range labels {
+		l.appendMember(p.key, p.value)
+	}
+	l.buf[len(l.buf)-1] = '}'
+	l.buf = append(l.buf, ',')
+	l.rotate(at, rest)
+	l.endObject()
+}
+
+// rotate moves what stands from rest on to at.
+func (l *line) rotate(at, rest int) {
+	n := len(l.buf) - rest
+	l.buf = append(l.buf, l.buf[at:rest]...)
+	copy(l.buf[at:], l.buf[rest:rest+n])
+	copy(l.buf[at+n:], l.buf[rest+n:])
+	l.buf = l.buf[:rest+n]
+}
+
+func (l *line) appendMember(key, value []byte) {
+	l.buf = append(l.buf, key...)
+	l.buf = append(l.buf, ':')
+	l.buf = append(l.buf, value...)
+	l.buf = append(l.buf, ',')
+}
+
+// endObject closes the object of the root, which has a member.
+func (l *line) endObject() {
+	l.buf[len(l.buf)-1] = '}'
+	l.buf = append(l.buf, '\n')
+}
+
+// eachMember calls f for the members of object, which is valid and compact
+// JSON, perhaps with something after it.
+func eachMember(object []byte, f func(key, value []byte)) {
+	for i := 1; i < len(object) && object[i] == '"'; {
+		colon := stringEnd(object, i)
+		end := jsonEnd(object, colon+1)
+		f(object[i:colon], object[colon+1:end])
+		i = end + 1 // the comma, or the end
+	}
+}
+
+// jsonEnd returns the offset after the value that begins at i.
+func jsonEnd(src []byte, i int) int {
+	if end := valueEnd(src, i); end > i {
+		return end
+	}
+	return numberEnd(src, i) // also of true, false and null
+}
