@@ -16,7 +16,9 @@
 // where the program runs, agent.go for the agent and its authentication,
 // lifecycle.go and serve.go for the end of a program, and span.go, context.go
 // and transport.go for what code calls while it runs. diagnostics.go has our own
-// records, level.go the filter while the program runs, bridge.go the way to OpenTelemetry's logs.
+// records, level.go the filter
+// while the program runs, stdlog.go the log package's output, bridge.go the way to
+// OpenTelemetry's logs.
 package obs
 
 import (
@@ -78,8 +80,9 @@ func New(ctx context.Context, opts Options) (*Telemetry, error) {
 var initialized atomic.Bool
 
 // Init is [New], and makes the pipeline the process's own: slog's default
-// logger (and with it the log package) and OpenTelemetry's tracer provider,
-// propagator and error handler. A second Init is an error and changes nothing.
+// logger, the log package's output (log.Fatal's at CRITICAL, and it waits up to
+// 2 s for spans to be sent), and OpenTelemetry's tracer provider, propagator and
+// error handler. A second Init is an error and changes nothing.
 func Init(ctx context.Context, opts Options) (*Telemetry, error) {
 	if !initialized.CompareAndSwap(false, true) {
 		return nil, errors.New("obs: Init has been called before; the first pipeline stays")
@@ -90,6 +93,7 @@ func Init(ctx context.Context, opts Options) (*Telemetry, error) {
 		return nil, err
 	}
 	slog.SetDefault(t.logger)
+	takeStandardLog(t)
 	otel.SetTracerProvider(t.provider)
 	otel.SetTextMapPropagator(t.propagator)
 	otel.SetErrorHandler(newErrorHandler(t.internal))

@@ -18,10 +18,10 @@
 // INFO, or the level given to [slog.SetLogLoggerLevel]; without a place, and
 // so under no rule of a [Filter] but the one for all, unless
 // log.SetFlags(log.Lshortfile) was called before. log.Fatal and log.Panic are
-// no exception: nothing in what arrives tells them from log.Print, so they too
-// come at INFO, without a stack, and log.Fatal then ends the program before a
-// [BufferedWriter] is flushed. To log an error and exit, write slog.Error,
-// Close and os.Exit. For net/http.Server.ErrorLog there is
+// no exception: slog does not tell them from log.Print, so they too come at
+// INFO, without a stack, and log.Fatal then ends the program before a
+// [BufferedWriter] is flushed (obs.Init sees to both). To log an error and exit,
+// write slog.Error, Close and os.Exit. For net/http.Server.ErrorLog there is
 // slog.NewLogLogger(handler, slog.LevelWarn), which has the place.
 //
 // # Reading the code
