@@ -12,23 +12,31 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	phuslu "github.com/phuslu/log"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kumihimo/kumihimo/obs"
 )
 
-// recordPeers log JSON lines with the ids of the context's span.
-var recordPeers = []struct {
+type recordPeer struct {
 	name    string
 	new     func(testing.TB, io.Writer) *slog.Logger
 	datadog bool // writes the dd.* fields too
-}{
+}
+
+// recordPeers log JSON lines with the ids of the context's span.
+var recordPeers = []recordPeer{
 	{"kumihimo", func(tb testing.TB, w io.Writer) *slog.Logger {
 		return newTelemetry(tb, obs.Options{LogWriter: w}).Logger()
 	}, true},
 	{"slog+8ids", func(_ testing.TB, w io.Writer) *slog.Logger { return slog.New(newIDHandler(w, true)) }, true},
 	{"slog+3ids", func(_ testing.TB, w io.Writer) *slog.Logger { return slog.New(newIDHandler(w, false)) }, false},
 }
+
+// noIDs is the fastest slog handler we know of, which writes no ids.
+var noIDs = recordPeer{"phuslu-noids", func(_ testing.TB, w io.Writer) *slog.Logger {
+	return slog.New(phuslu.SlogNewJSONHandler(w, nil))
+}, false}
 
 // idHandler is the wrapper that blog posts and vendors' guides recommend: it
 // adds the span's ids as attributes and leaves the rest to slog.JSONHandler.

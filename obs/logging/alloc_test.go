@@ -36,6 +36,8 @@ func handleCases(tb testing.TB) []handleCase {
 	half.PC, full.PC = here(), here()
 	failed := full
 	failed.Level = slog.LevelError
+	stacked := failed
+	stacked.PC = 0 // no place, no limit of its stacks
 	access := record(slog.LevelInfo, "GET /orders/{id} 200", slog.Any("httpRequest", &HTTPRequest{
 		Method: "GET", URL: "https://shop.example/orders/7", Status: 200, ResponseSize: 512, Latency: time.Millisecond, Protocol: "HTTP/1.1",
 	}))
@@ -59,6 +61,7 @@ func handleCases(tb testing.TB) []handleCase {
 		{"context fields", h.WithAttrs(attrs[:5]), fields, half},
 		{"duplicates", h.WithAttrs(attrs[:5]), fields, replacing},
 		{"error", h, spanCtx(), failed},
+		{"stack", h, spanCtx(), stacked},
 		{"access", h, spanCtx(), access},
 		{"withheld", NewHandler(io.Discard, filtered), spanCtx(), full},
 		{"site limit", NewHandler(io.Discard, limited), spanCtx(), full},

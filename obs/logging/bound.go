@@ -34,8 +34,8 @@ func (b bound) group(c *core, name string) bound {
 	l := c.line()
 	defer c.release(l)
 	l.buf = append(l.buf, b.opening...)
-	_, key, sum := l.appendKey(&scope{root: !b.nested()}, name)
-	l.buf = append(l.buf, '{')
+	buf, key, sum := appendKey(l.buf, !b.nested(), name)
+	l.buf = append(buf, '{')
 	if b.pending == 0 {
 		b.key, b.hash = key, sum
 	}

@@ -151,10 +151,10 @@ func (b *BufferedWriter) flush() error {
 	b.mu.Unlock()
 
 	n, err := writeAll(b.W, out)
+	b.spare = b.keep(out[n:], out)
 	if err == nil {
 		err = b.report(dropped, note)
 	}
-	b.spare = b.keep(out[n:], out)
 	b.mu.Lock()
 	b.failing = err != nil
 	b.mu.Unlock()
@@ -204,9 +204,10 @@ func (b *BufferedWriter) report(dropped int64, note func(int64) []byte) error {
 	if note != nil {
 		line = note(n)
 	}
-	_, err := writeAll(b.W, line)
-	if err == nil {
+	took, err := writeAll(b.W, line)
+	if took > 0 { // what is left of it must follow
 		b.reported = dropped
+		b.keep(line[took:], line)
 	}
 	return err
 }

@@ -99,6 +99,22 @@ func TestBufferedTimer(t *testing.T) {
 	})
 }
 
+// TestBufferedSteady: lines that keep coming do not put off the timer.
+func TestBufferedSteady(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		out := &sink{}
+		b := &BufferedWriter{W: out}
+		for i := range 50 {
+			put10(t, b, i, i+1)
+			time.Sleep(defaultBufferInterval * 3 / 5)
+		}
+		if _, writes := out.state(); writes != 25 {
+			t.Errorf("%d writes in 30 intervals of two lines each, want 25", writes)
+		}
+	})
+}
+
 // TestBufferedHalfFull: a busy writer does not wait for the timer.
 func TestBufferedHalfFull(t *testing.T) {
 	t.Parallel()
@@ -195,7 +211,15 @@ func TestBufferedFailing(t *testing.T) {
 				time.Sleep(defaultBufferInterval)
 				synctest.Wait()
 				out.set(full, 0)
-				failed := put10(t, b, 20, 200) // more than there is room for
+				_, before := out.state()
+				failed := 0
+				for i := 20; i < 200; i += 10 { // more than there is room for
+					failed += put10(t, b, i, i+10)
+					synctest.Wait()
+				}
+				if _, writes := out.state(); writes != before {
+					t.Errorf("tried %d times for lines that came", writes-before)
+				}
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				_, writes := out.state()
@@ -215,6 +239,14 @@ func TestBufferedFailing(t *testing.T) {
 				want := numbered(0, 200-int(dropped)) + fmt.Sprintf("kumihimo: %d log lines were dropped\n", dropped)
 				if text, _ := out.state(); text != want {
 					t.Errorf("got\n%s\nwant\n%s", text, want)
+				}
+				again := put10(t, b, 0, 103)
+				if err := b.Flush(); err != nil {
+					t.Error(err)
+				}
+				want += numbered(0, 100) + "kumihimo: 3 log lines were dropped\n"
+				if text, _ := out.state(); text != want || again != 3 {
+					t.Errorf("a second time: %d dropped, got\n%s", again, text)
 				}
 				out.set(full, 0)
 				put10(t, b, 0, 1)
@@ -276,6 +308,36 @@ func TestBufferedNote(t *testing.T) {
 		if text, _ := out.state(); !strings.HasSuffix(text, tt.want) || strings.Count(text, "\n") != 2 {
 			t.Errorf("got %s, want it to end in %s", text, tt.want)
 		}
+	}
+}
+
+// TestBufferedTornNote: a note that was written in part is ended before
+// anything else is written.
+func TestBufferedTornNote(t *testing.T) {
+	t.Parallel()
+	out := &sink{}
+	b := &BufferedWriter{Size: 20, Interval: time.Hour, W: writerFunc(func(p []byte) (int, error) {
+		full := bytes.HasPrefix(p, []byte("kumihimo: 3"))
+		if full {
+			out.set(errors.New("no space"), 12)
+		}
+		n, err := out.Write(p)
+		out.set(nil, 0)
+		return n, err
+	})}
+	if failed := put10(t, b, 0, 5); failed != 3 {
+		t.Fatalf("%d failed, want 3", failed)
+	}
+	if err := b.Flush(); err == nil {
+		t.Error("no error of a note half written")
+	}
+	put10(t, b, 5, 6)
+	if err := b.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	want := numbered(0, 2) + "kumihimo: 3 log lines were dropped\n"
+	if text, _ := out.state(); !strings.HasPrefix(text, want) {
+		t.Errorf("got\n%s", text)
 	}
 }
 

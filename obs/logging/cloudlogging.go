@@ -131,21 +131,22 @@ func (s *spanText) of(span trace.SpanContext, google trace.TraceID, prefix *[]by
 func (h *jsonHandler) identify(ctx context.Context, l *line, site *callSite) {
 	span := trace.SpanContextFromContext(ctx)
 	traced := span.HasTraceID()
+	b := l.buf
 	if traced {
 		google := span.TraceID()
 		if t := obsctx.TraceFrom(ctx); t != nil && t.ID == google && t.FrontEnd.IsValid() {
 			google = t.FrontEnd
 		}
 		l.ids.of(span, google, h.project())
-		l.buf = append(l.buf, l.ids.head...)
+		b = append(b, l.ids.head...)
 	}
 	if site != nil && h.opts.AddSource {
-		l.buf = append(l.buf, site.location...)
+		b = append(b, site.location...)
 	}
-	l.buf = append(l.buf, h.labels...)
+	b = append(b, h.labels...)
 	if traced {
-		l.buf = append(l.buf, l.ids.tail...)
+		b = append(b, l.ids.tail...)
 	}
-	l.buf = append(l.buf, h.datadog...)
+	l.buf = append(b, h.datadog...)
 	l.ordinary = traced || len(h.datadog) > 0
 }

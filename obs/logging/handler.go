@@ -70,13 +70,13 @@ func (h *jsonHandler) appendRecord(ctx context.Context, l *line, r *slog.Record,
 	if r.PC != 0 && (h.opts.AddSource || isError) {
 		site = h.sites.get(r.PC)
 	}
-	l.buf = append(l.buf, sev.head...)
+	b := append(l.buf, sev.head...)
 	if !r.Time.IsZero() {
-		l.buf = l.clock.append(l.buf, r.Time)
+		b = l.clock.append(b, r.Time)
 	}
-	l.buf = append(l.buf, `"message":`...)
-	l.appendText(r.Message)
-	l.buf = append(l.buf, ',')
+	b = append(b, `"message":`...)
+	b = appendText(b, r.Message)
+	l.buf = append(b, ',')
 	h.identify(ctx, l, site)
 
 	root := scope{root: true}

@@ -82,7 +82,7 @@ func (l *line) appendRequest(sc *scope, key string, r *HTTPRequest) {
 		l.buf = append(l.buf, `"`+requestKey+`":`...)
 		l.access = true
 	} else {
-		start, size, sum = l.appendKey(sc, key)
+		l.buf, size, sum = appendKey(l.buf, sc.root, key)
 		l.ordinary = true
 	}
 	l.buf = append(l.buf, '{')

@@ -198,6 +198,39 @@ func TestNeverOnlyAMessage(t *testing.T) {
 	}
 }
 
+// TestSpansInTurn: a record has the ids of its own span, whichever span's
+// record was written before on the same line's memory.
+func TestSpansInTurn(t *testing.T) {
+	t.Parallel()
+	span := spanContext()
+	var contexts []context.Context
+	for _, sc := range []trace.SpanContext{
+		span, span.WithTraceFlags(0), span.WithSpanID(trace.SpanID{7: 1}), span.WithSpanID(trace.SpanID{}),
+		span.WithTraceID(trace.TraceID{15: 1}), {},
+	} {
+		ctx := trace.ContextWithSpanContext(context.Background(), sc)
+		contexts = append(contexts, ctx, obsctx.WithTrace(ctx, &obsctx.Trace{ID: sc.TraceID(), FrontEnd: trace.TraceID{15: 9}}))
+	}
+	var buf bytes.Buffer
+	h := NewHandler(&buf, &Options{ProjectID: "acme"})
+	line := func(h slog.Handler, ctx context.Context) string {
+		buf.Reset()
+		if err := h.Handle(ctx, record(slog.LevelInfo, "m")); err != nil {
+			t.Fatal(err)
+		}
+		return buf.String()
+	}
+	for i, first := range contexts {
+		for j, second := range contexts {
+			want := line(NewHandler(&buf, &Options{ProjectID: "acme"}), second)
+			line(h, first)
+			if got := line(h, second); got != want {
+				t.Errorf("%d after %d: got %swant %s", j, i, got, want)
+			}
+		}
+	}
+}
+
 func TestProjectKnownLater(t *testing.T) {
 	t.Parallel()
 	var buf bytes.Buffer

@@ -107,15 +107,19 @@ func (l *line) appendLabelsTo(sc *scope, attrs []slog.Attr) {
 		case kind == slog.KindGroup && len(v.Group()) == 0:
 			continue
 		}
-		start, size, sum := l.appendKey(sc, a.Key)
+		start := len(l.buf)
+		b, size, sum := appendKey(l.buf, false, a.Key)
+		l.buf = b
 		value := len(l.buf)
 		switch {
 		case l.secret(sc, a.Key, kind):
 			l.buf = append(l.buf, placeholder...)
 		case kind == slog.KindGroup:
 			l.appendObject(sc, a.Key, v.Group())
+		case kind == slog.KindAny:
+			l.appendAny(sc, v.Any())
 		default:
-			l.appendValue(sc, v, kind)
+			l.buf = appendScalar(l.buf, v, kind)
 		}
 		if l.buf[value] != '"' {
 			text := string(l.buf[value:])

@@ -96,7 +96,7 @@ func appendTextKey(b []byte, prefix, key string) []byte {
 func (l *line) appendTextValue(sc *scope, v slog.Value, kind slog.Kind) {
 	switch kind {
 	case slog.KindString:
-		l.buf = appendText(l.buf, v.String())
+		l.buf = appendQuotable(l.buf, v.String())
 	case slog.KindInt64:
 		l.buf = strconv.AppendInt(l.buf, v.Int64(), 10)
 	case slog.KindUint64:
@@ -120,9 +120,9 @@ func (l *line) appendTextAny(sc *scope, v any) {
 		l.buf = append(l.buf, "<nil>"...)
 	case error:
 		l.noteFailure(sc, v)
-		l.buf = appendText(l.buf, l.errorChain(x))
+		l.buf = appendQuotable(l.buf, l.errorChain(x))
 	case *url.URL:
-		l.buf = appendText(l.buf, l.urlText(x))
+		l.buf = appendQuotable(l.buf, l.urlText(x))
 	case encoding.TextMarshaler:
 		var b []byte
 		err := marshal(x, func() (err error) {
@@ -132,11 +132,11 @@ func (l *line) appendTextAny(sc *scope, v any) {
 		if err != nil {
 			b = []byte(failureText(err))
 		}
-		l.buf = appendText(l.buf, string(b))
+		l.buf = appendQuotable(l.buf, string(b))
 	case fmt.Stringer:
-		l.buf = appendText(l.buf, stringText(x))
+		l.buf = appendQuotable(l.buf, stringText(x))
 	case []byte:
-		l.buf = appendText(l.buf, string(x))
+		l.buf = appendQuotable(l.buf, string(x))
 	default:
 		l.appendTextJSON(v)
 	}
@@ -147,7 +147,7 @@ func (l *line) appendTextAny(sc *scope, v any) {
 func (l *line) appendTextJSON(v any) {
 	b, err := l.any.encode(v)
 	if err != nil {
-		l.buf = appendText(l.buf, failureText(err))
+		l.buf = appendQuotable(l.buf, failureText(err))
 		return
 	}
 	start := len(l.buf)
@@ -159,8 +159,8 @@ func (l *line) appendTextJSON(v any) {
 	}
 }
 
-// appendText appends s, in quotes if it would not be read as one value.
-func appendText(b []byte, s string) []byte {
+// appendQuotable appends s, in quotes if it would not be read as one value.
+func appendQuotable(b []byte, s string) []byte {
 	if needsQuotes(s) {
 		return strconv.AppendQuote(b, s)
 	}

@@ -32,35 +32,42 @@ func (l *line) appendAttr(sc *scope, a *slog.Attr) {
 	if a.Key == "" && kind == slog.KindAny && v.Any() == nil {
 		return // the empty Attr
 	}
-	start, key, sum := l.appendKey(sc, a.Key)
-	if l.secret(sc, a.Key, kind) {
-		l.buf = append(l.buf, placeholder...)
-	} else {
-		l.appendValue(sc, v, kind)
+	start := len(l.buf)
+	// One store to l.buf a member: it is on the heap, and while the collector
+	// runs each costs as much as a short value.
+	b, key, sum := appendKey(l.buf, sc.root, a.Key)
+	switch {
+	case l.secret(sc, a.Key, kind):
+		b = append(b, placeholder...)
+	case kind == slog.KindAny:
+		l.buf = b
+		l.appendAny(sc, v.Any())
+		b = l.buf
+	default:
+		b = appendScalar(b, v, kind)
 	}
-	l.buf = append(l.buf, ',')
+	l.buf = append(b, ',')
 	l.add(sc, start, key, sum)
 	l.ordinary = true
 }
 
-// appendKey returns where the member begins, how long its encoded key is, and
+// appendKey returns b with the key, how long that is without the colon, and
 // its hash.
-func (l *line) appendKey(sc *scope, key string) (start, size int, sum uint64) {
-	start = len(l.buf)
-	if sum, ok := sumOf(key); ok && !(sc.root && reserved(key)) {
-		b := append(l.buf, '"')
+func appendKey(b []byte, root bool, key string) (with []byte, size int, sum uint64) {
+	if sum, ok := sumOf(key); ok && !(root && reserved(key)) {
+		b = append(b, '"')
 		b = append(b, key...)
-		l.buf = append(b, '"', ':')
-		return start, len(key) + len(`""`), sum
+		return append(b, '"', ':'), len(key) + len(`""`), sum
 	}
-	l.buf = append(l.buf, '"')
-	if sc.root && reserved(key) {
-		l.buf = append(l.buf, '_')
+	start := len(b)
+	b = append(b, '"')
+	if root && reserved(key) {
+		b = append(b, '_')
 	}
-	l.buf = appendEscaped(l.buf, key)
-	l.buf = append(l.buf, '"', ':')
-	size = len(l.buf) - 1 - start
-	return start, size, hash(l.buf[start+1 : start+size-1])
+	b = appendEscaped(b, key)
+	b = append(b, '"', ':')
+	size = len(b) - 1 - start
+	return b, size, hash(b[start+1 : start+size-1])
 }
 
 // secret reports whether a value must not be shown. What counts or switches
@@ -93,7 +100,9 @@ func (l *line) appendGroup(sc *scope, key string, attrs []slog.Attr) {
 		sc.depth--
 		return
 	}
-	start, size, sum := l.appendKey(sc, key)
+	start := len(l.buf)
+	b, size, sum := appendKey(l.buf, sc.root, key)
+	l.buf = b
 	if !l.appendObject(sc, key, attrs) {
 		l.buf = l.buf[:start]
 		return
@@ -120,36 +129,34 @@ func (l *line) appendObject(sc *scope, key string, attrs []slog.Attr) bool {
 	return true
 }
 
-func (l *line) appendValue(sc *scope, v slog.Value, kind slog.Kind) {
+// appendScalar appends a value that is neither a group nor an Any.
+func appendScalar(b []byte, v slog.Value, kind slog.Kind) []byte {
 	switch kind {
 	case slog.KindString:
-		l.appendText(v.String())
+		return appendText(b, v.String())
 	case slog.KindInt64:
-		l.buf = appendInt(l.buf, v.Int64())
+		return appendInt(b, v.Int64())
 	case slog.KindUint64:
-		l.buf = appendUint(l.buf, v.Uint64())
+		return appendUint(b, v.Uint64())
 	case slog.KindFloat64:
-		l.buf = appendFloat(l.buf, v.Float64())
+		return appendFloat(b, v.Float64())
 	case slog.KindBool:
-		l.buf = strconv.AppendBool(l.buf, v.Bool())
+		return strconv.AppendBool(b, v.Bool())
 	case slog.KindDuration: // nanoseconds, as slog's own and Datadog's
-		l.buf = appendInt(l.buf, int64(v.Duration()))
-	case slog.KindTime:
-		l.buf = appendTime(l.buf, v.Time())
+		return appendInt(b, int64(v.Duration()))
 	default:
-		l.appendAny(sc, v.Any())
+		return appendTime(b, v.Time())
 	}
 }
 
 // appendText is appendString, quicker for what most texts are.
-func (l *line) appendText(s string) {
+func appendText(b []byte, s string) []byte {
 	if plain(s) != len(s) {
-		l.buf = appendString(l.buf, s)
-		return
+		return appendString(b, s)
 	}
-	b := append(l.buf, '"')
+	b = append(b, '"')
 	b = append(b, s...)
-	l.buf = append(b, '"')
+	return append(b, '"')
 }
 
 func (l *line) appendAny(sc *scope, v any) {

@@ -63,6 +63,12 @@ func TestTornLine(t *testing.T) {
 	out := &sink{}
 	lost := 0
 	logger := slog.New(NewHandler(out, &Options{OnError: func(error) { lost++ }}))
+	out.set(errors.New("no space"), 0)
+	logger.Info("gone, and nothing torn")
+	out.set(nil, 0)
+	logger.Info("whole")
+	first, _ := out.state()
+	decode(t, []byte(first))
 	out.set(errors.New("no space"), 20)
 	logger.Info("torn")
 	out.set(errors.New("no space"), 0)
@@ -71,8 +77,8 @@ func TestTornLine(t *testing.T) {
 	logger.Info("whole")
 	logger.Info("whole too")
 	text, _ := out.state()
-	lines := strings.SplitAfter(text, "\n")
-	if len(lines) != 4 || len(lines[0]) != 21 || lost != 2 {
+	lines := strings.SplitAfter(text[len(first):], "\n")
+	if len(lines) != 4 || len(lines[0]) != 21 || lost != 3 {
 		t.Fatalf("%d lost of %q", lost, lines)
 	}
 	for _, l := range lines[1:3] {

@@ -1,0 +1,196 @@
+//go:build unix
+
+package benchmarks
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Run the table with
+//
+//	go test -run=TestRatios -v -timeout=30m . -ratios
+var (
+	ratios = flag.Bool("ratios", false, "measure every row of the table, in interleaved rounds")
+	rounds = flag.Int("rounds", 20, "rounds of -ratios")
+)
+
+// roundTime is about what one side of a round takes.
+const roundTime = 25 * time.Millisecond
+
+// A row compares two ways to do the same work. Ours may cost must times what
+// the peer costs at most.
+type row struct {
+	id, what, peer string
+	must           float64
+	ours, theirs   func(testing.TB) work
+}
+
+// work does something n times and returns when all of it is done.
+type work func(n int)
+
+func each(f func()) work {
+	return func(n int) {
+		for range n {
+			f()
+		}
+	}
+}
+
+var rows = []row{
+	{"L1", "record, 10 attributes", "slog.JSONHandler + trace wrapper", 0.47,
+		logs("kumihimo", 0, 10), logs("slog+3ids", 0, 10)},
+	{"L2", "record, 5 bound + 5 at the call", "slog.JSONHandler + trace wrapper", 0.36,
+		logs("kumihimo", 5, 10), logs("slog+3ids", 5, 10)},
+	{"L3", "record, 10 attributes", "phuslu/log's slog handler, no ids", 0.98,
+		logs("kumihimo", 0, 10), logs("phuslu-noids", 0, 10)},
+	{"L4", "record, 5 attributes", "zerolog's own API + trace ids", 1.0,
+		logs("kumihimo", 0, 5), func(testing.TB) work { return each(newZerolog(io.Discard)) }},
+	{"L5", "`Handle` alone, 10 attributes", "the same bytes by hand", 2.4,
+		handleAlone, func(testing.TB) work { return each(newHandwritten(io.Discard)) }},
+	{"H1", "request, no export", "otelchi + httplog + trace ids", 0.50,
+		requests("kumihimo", false), requests("otelchi+httplog", false)},
+	{"H2", "request, encoding and export to a no-op RoundTripper", "the same + otlptracehttp", 0.45,
+		requests("kumihimo", true), requests("otelchi+httplog", true)},
+	{"E1a", "span, one a trace, to a local server", "otlptracehttp", 0.60,
+		spans("kumihimo"), spans("otlptracehttp")},
+	{"E1b", "span, one a trace, to a local server", "dd-trace-go", 0.60,
+		spans("kumihimo"), spans("dd-trace-go")},
+}
+
+func logs(peer string, bound, all int) func(testing.TB) work {
+	return func(tb testing.TB) work {
+		ctx, attrs := recordContext(), recordAttrs()
+		for _, p := range append(recordPeers, noIDs) {
+			if p.name == peer {
+				logger := p.new(tb, io.Discard)
+				if bound > 0 {
+					logger = slog.New(logger.Handler().WithAttrs(attrs[:bound]))
+				}
+				return each(func() { logger.LogAttrs(ctx, slog.LevelInfo, recordMessage, attrs[bound:all]...) })
+			}
+		}
+		tb.Fatalf("no peer %s", peer)
+		return nil
+	}
+}
+
+func handleAlone(tb testing.TB) work {
+	h := recordPeers[0].new(tb, io.Discard).Handler()
+	ctx, r := recordContext(), slog.NewRecord(recordTime, slog.LevelInfo, recordMessage, 0)
+	r.AddAttrs(recordAttrs()...)
+	return each(func() {
+		if err := h.Handle(ctx, r); err != nil {
+			tb.Fatal(err)
+		}
+	})
+}
+
+func requests(peer string, export bool) func(testing.TB) work {
+	return func(tb testing.TB) work {
+		for _, p := range requestPeers {
+			if p.name == peer {
+				h := p.new(tb, io.Discard, export, nopProcessor{})
+				req, w := newRequest(context.Background()), &responseWriter{header: make(map[string][]string)}
+				return each(func() { w.reset(); h.ServeHTTP(w, req) })
+			}
+		}
+		tb.Fatalf("no peer %s", peer)
+		return nil
+	}
+}
+
+func spans(peer string) func(testing.TB) work {
+	return func(tb testing.TB) work {
+		for _, p := range spanPeers {
+			if p.name == peer {
+				sp := p.new(tb, newSink(tb))
+				return func(n int) {
+					for i := range n {
+						sp.span()
+						if i%100 == 99 {
+							runtime.Gosched() // see BenchmarkSpan
+						}
+					}
+					sp.flush()
+				}
+			}
+		}
+		tb.Fatalf("no peer %s", peer)
+		return nil
+	}
+}
+
+// TestRatios prints what we cost as a share of what each peer costs, in CPU
+// time on one P. Both sides of a row take turns, so that a machine that slows
+// down slows both; the figures are the least of all rounds, the ratio is theirs.
+func TestRatios(t *testing.T) {
+	if !*ratios {
+		t.Skip("takes minutes; run with -ratios")
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	fmt.Fprintln(os.Stdout, "| # | what | peer | ours, ns | peer, ns | ratio | median of pairs | must |\n|---|---|---|---|---|---|---|---|")
+	for _, r := range rows {
+		t.Run(r.id, func(t *testing.T) {
+			ours, theirs := r.ours(t), r.theirs(t)
+			n, m := calibrate(ours), calibrate(theirs)
+			a, b := math.Inf(1), math.Inf(1)
+			var pairs []float64
+			for range *rounds {
+				x, y := perOp(t, ours, n), perOp(t, theirs, m)
+				a, b = min(a, x), min(b, y)
+				pairs = append(pairs, x/y)
+			}
+			slices.Sort(pairs)
+			verdict := "met"
+			if a/b > r.must {
+				verdict = "missed"
+			}
+			fmt.Fprintf(os.Stdout, "| %s | %s | %s | %.0f | %.0f | %.2f× | %.2f× | ≤ %.2f× %s |\n",
+				r.id, r.what, r.peer, a, b, a/b, pairs[len(pairs)/2], r.must, verdict)
+		})
+	}
+}
+
+// calibrate returns how often w does its work in about a roundTime.
+func calibrate(w work) int {
+	for n := 64; ; n *= 2 {
+		start := time.Now()
+		w(n)
+		if took := time.Since(start); took > roundTime/2 {
+			return max(1, int(float64(n)*float64(roundTime)/float64(took)))
+		}
+	}
+}
+
+func perOp(tb testing.TB, w work, n int) float64 {
+	runtime.GC() // each side pays for its own garbage
+	before := cpuTime(tb)
+	w(n)
+	return float64(cpuTime(tb)-before) / float64(n)
+}
+
+// TestHandwritten shows that the floor of L5 has the same bytes.
+func TestHandwritten(t *testing.T) {
+	var want, got strings.Builder
+	h := recordPeers[0].new(t, &want).Handler()
+	r := slog.NewRecord(recordTime, slog.LevelInfo, recordMessage, 0)
+	r.AddAttrs(recordAttrs()...)
+	if err := h.Handle(recordContext(), r); err != nil {
+		t.Fatal(err)
+	}
+	newHandwritten(&got)()
+	if got.String() != want.String() {
+		t.Errorf("got  %swant %s", got.String(), want.String())
+	}
+}
