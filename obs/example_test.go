@@ -41,11 +41,9 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	defer tel.Shutdown(ctx)
-
 	tel.Logger().Info("not written")
-	fmt.Println("ready")
-	// Output: ready
+	fmt.Println("stopped:", tel.Shutdown(ctx))
+	// Output: stopped: <nil>
 }
 
 func ExampleNew_mistakes() {

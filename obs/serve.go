@@ -131,7 +131,7 @@ func (t *Telemetry) serve(ctx context.Context, srv *http.Server, conns *connecti
 		err = fmt.Errorf("obs: serve: requests were cut off: %w", errors.Join(err, srv.Close()))
 	}
 	conns.closeAll()
-	<-ended
+	_ = <-ended // http.ErrServerClosed
 	return err
 }
 
@@ -187,6 +187,6 @@ func (l *connections) closeAll() {
 	l.open = make(map[*connection]struct{})
 	l.mu.Unlock()
 	for c := range open {
-		c.TCPConn.Close()
+		_ = c.TCPConn.Close() // it may be closed by now
 	}
 }

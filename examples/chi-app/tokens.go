@@ -31,7 +31,7 @@ func tokenCache(addr, keyFile string) (cache *rediscache.Cache, stop func(), err
 	if err != nil {
 		return nil, nil, err
 	}
-	return cache, func() { cache.Close() }, nil
+	return cache, func() { _ = cache.Close() }, nil
 }
 
 // loadKey reads a key, or makes one that its owner alone can read.

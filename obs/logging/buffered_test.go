@@ -86,7 +86,7 @@ func TestBufferedTimer(t *testing.T) {
 			if text, writes := out.state(); writes != round || text != numbered(0, 10*round) {
 				t.Errorf("round %d: %d writes before the interval's end: %q", round, writes, text)
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			if text, writes := out.state(); writes != round+1 || text != numbered(0, 10*round+10) {
 				t.Errorf("round %d: %d writes at the interval's end: %q", round, writes, text)

@@ -175,7 +175,7 @@ func stackOf(err error) (pcs []uintptr) {
 			pcs = nil
 		}
 	}()
-	switch x := err.(type) {
+	switch x := err.(type) { //nolint:errorlint // each link of the chain is looked at
 	case interface{ Callers() []uintptr }:
 		return x.Callers()
 	case fmt.Formatter:

@@ -60,7 +60,7 @@ func TestCauses(t *testing.T) {
 	a, b := errors.New("a"), errors.New("b")
 	loop := &quietError{text: "loop"}
 	loop.cause = loop
-	var wide error = a
+	wide := a
 	for range 40 {
 		wide = twice{wide}
 	}

@@ -75,7 +75,7 @@ func unwrap(err error) (next []error) {
 			next = nil
 		}
 	}()
-	switch x := err.(type) {
+	switch x := err.(type) { //nolint:errorlint // it takes one step of what errors.As would walk
 	case interface{ Unwrap() error }:
 		if e := x.Unwrap(); e != nil {
 			return []error{e}

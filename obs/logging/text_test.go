@@ -34,7 +34,7 @@ func TestErrorChain(t *testing.T) {
 	a, b := errors.New("a"), errors.New("b")
 	loop := &quietError{text: "loop"}
 	loop.cause = loop
-	var wide error = a
+	wide := a
 	for range 40 { // 2^40 paths
 		wide = twice{wide}
 	}

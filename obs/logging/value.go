@@ -54,7 +54,7 @@ func (l *line) appendAttr(sc *scope, a *slog.Attr) {
 // appendKey returns b with the key, how long that is without the colon, and
 // its hash.
 func appendKey(b []byte, root bool, key string) (with []byte, size int, sum uint64) {
-	if sum, ok := sumOf(key); ok && !(root && reserved(key)) {
+	if sum, ok := sumOf(key); ok && (!root || !reserved(key)) {
 		b = append(b, '"')
 		b = append(b, key...)
 		return append(b, '"', ':'), len(key) + len(`""`), sum
