@@ -8,6 +8,8 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/kumihimo/kumihimo/internal/redact"
 )
 
 const (
@@ -26,11 +28,11 @@ type exception struct {
 
 // newException must be called from the deferred function that recovered p,
 // whose stack still holds the frames that panicked.
-func newException(p any) *exception {
+func newException(p any, red *redact.Redactor) *exception {
 	return &exception{
 		value:   p,
 		kind:    fmt.Sprintf("%T", p),
-		message: clean(sprint(p)),
+		message: clean(red.Text(sprint(p))),
 		stack:   string(panicStack(debug.Stack())),
 	}
 }

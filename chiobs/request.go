@@ -98,7 +98,7 @@ func (q *request) finish() {
 func (q *request) end(p any) ending {
 	switch {
 	case p != nil && p != any(http.ErrAbortHandler):
-		x := newException(p)
+		x := newException(p, q.redactor)
 		return ending{status: http.StatusInternalServerError, errorType: x.kind, failed: true, exception: x}
 	case p == nil && !q.returned:
 		return ending{status: http.StatusInternalServerError, errorType: "runtime.Goexit", failed: true}

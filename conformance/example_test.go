@@ -5,11 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -25,15 +25,24 @@ import (
 type example struct {
 	cmd *exec.Cmd
 	url string
-	mu  sync.Mutex // guards out
+	mu  sync.Mutex // guards out, and url until listening is closed
 	out bytes.Buffer
+
+	listening chan struct{}
 }
 
 func (e *example) Write(b []byte) (int, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.out.Write(b)
+	e.out.Write(b)
+	if found := serving.FindSubmatch(e.out.Bytes()); found != nil && e.url == "" {
+		e.url = "http://" + string(found[1])
+		close(e.listening)
+	}
+	return len(b), nil
 }
+
+var serving = regexp.MustCompile(`"serving".*"address":"([^"]+)"`)
 
 func (e *example) printed() string {
 	e.mu.Lock()
@@ -51,13 +60,7 @@ func startExample(t *testing.T, env map[string]string) *example {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", build, err, out)
 	}
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	ln.Close()
-	e := &example{cmd: exec.Command(bin, "-addr", addr), url: "http://" + addr}
+	e := &example{cmd: exec.Command(bin, "-addr", "127.0.0.1:0"), listening: make(chan struct{})}
 	e.cmd.Stdout, e.cmd.Stderr = e, e
 	e.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	for k, v := range env {
@@ -72,16 +75,12 @@ func startExample(t *testing.T, env map[string]string) *example {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for { // it says so before it listens, so asking is the only way to know
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-		if err == nil {
-			conn.Close()
-			return e
-		}
-		if ctx.Err() != nil {
-			t.Fatalf("the example does not serve:\n%s", e.printed())
-		}
+	select {
+	case <-e.listening:
+	case <-ctx.Done():
+		t.Fatalf("the example does not serve:\n%s", e.printed())
 	}
+	return e
 }
 
 func (e *example) get(t *testing.T, path string) int {

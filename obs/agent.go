@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,11 +40,15 @@ func (r *reader) agent(opts Options, p platform, metadata bool, red *redact.Reda
 	a.url = raw
 	a.auth = mode == "google" ||
 		mode == "auto" && (opts.TokenSource != nil || u.Scheme == "https" && (p.google() || metadata))
+	noteSource := modeSource
+	if mode == "auto" {
+		noteSource = fromDetected
+	}
 	if !a.auth {
-		r.note("agent.auth", "none", modeSource)
+		r.note("agent.auth", "none", noteSource)
 		return a
 	}
-	r.note("agent.auth", "google", modeSource)
+	r.note("agent.auth", "google", noteSource)
 	r.checkAuth(&a, opts, u, source, modeSource, p.google() || metadata)
 	return a
 }
@@ -58,7 +63,11 @@ func (r *reader) agentURL(opts Options, p platform) (raw, source string) {
 		if host == "" {
 			host = "localhost"
 		}
-		if port == "" {
+		switch {
+		case port == "":
+			port = "8126"
+		case !validPort(port):
+			r.fail(portSource, port, "a port from 1 to 65535")
 			port = "8126"
 		}
 		return "http://" + net.JoinHostPort(host, port), strings.Trim(hostSource+"+"+portSource, "+")
@@ -76,12 +85,32 @@ func validAgentURL(u *url.URL) bool {
 	switch u.Scheme {
 	case "http", "https":
 		port := u.Port()
-		return u.Hostname() != "" && u.RawQuery == "" && u.Fragment == "" && (port != "" || !strings.HasSuffix(u.Host, ":"))
+		return u.Hostname() != "" && u.RawQuery == "" && u.Fragment == "" &&
+			(validPort(port) || port == "" && !strings.HasSuffix(u.Host, ":"))
 	case "unix":
 		return u.Host == "" && u.Path != ""
 	default:
 		return false
 	}
+}
+
+func validPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
+}
+
+// metadata returns the address of the metadata server, or "" for Google's.
+func (r *reader) metadata() string {
+	host, source := r.variable("GCE_METADATA_HOST")
+	if source == "" {
+		return ""
+	}
+	r.note("metadata.host", host, source)
+	u, err := url.Parse("http://" + host)
+	if err != nil || u.Host != host || u.Hostname() == "" || strings.Contains(host, " ") || u.Port() != "" && !validPort(u.Port()) {
+		r.fail(source, redact.Placeholder, "host or host:port")
+	}
+	return host
 }
 
 // checkAuth completes a for Google authentication and refuses what could not
@@ -130,7 +159,8 @@ func (t *Telemetry) exporterClient(opts Options, s settings) *http.Client {
 		client = *opts.HTTPClient
 	}
 	if client.Transport == nil {
-		client.Transport = ownTransport()
+		t.transport = ownTransport()
+		client.Transport = t.transport
 	}
 	client.Transport = &gcpauth.Transport{Source: source, Origin: s.agent.url, Base: client.Transport}
 	return &client
@@ -138,7 +168,7 @@ func (t *Telemetry) exporterClient(opts Options, s settings) *http.Client {
 
 // ownTransport is net/http's default one as it was made: what the program has
 // put in its place may trace its requests, ours among them.
-func ownTransport() http.RoundTripper {
+func ownTransport() *http.Transport {
 	if std, ok := http.DefaultTransport.(*http.Transport); ok {
 		return std.Clone()
 	}

@@ -2,10 +2,13 @@ package obs
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/kumihimo/kumihimo/internal/redact"
 )
 
 // environment is all that obs reads of the world around the program. This is
@@ -73,6 +76,27 @@ func (r *reader) fail(source, value, want string) {
 	r.errs = append(r.errs, fmt.Errorf("obs: %s=%q: want %s", source, value, want))
 }
 
+// addOnce adds an error unless there is one of the same text: one variable may
+// be read for two purposes.
+func (r *reader) addOnce(err error) {
+	for _, e := range r.errs {
+		if e.Error() == err.Error() {
+			return
+		}
+	}
+	r.errs = append(r.errs, err)
+}
+
+// failPair is fail for a tag, whose value may be a secret. One without a key
+// is not shown at all: it may be the value of one before it.
+func (r *reader) failPair(source, pair, sep, want string) {
+	key, _, found := strings.Cut(pair, sep)
+	if !found {
+		key = redact.Placeholder
+	}
+	r.fail(source, key, want)
+}
+
 // note adds a line to the effective configuration.
 func (r *reader) note(name, value, source string) {
 	if strings.HasPrefix(source, "Options.") {
@@ -122,35 +146,63 @@ func (r *reader) oneOf(option, optionName, variable string, words ...string) (va
 	return words[0], source
 }
 
-// tags merges OTEL_RESOURCE_ATTRIBUTES, DD_TAGS, Datadog's git variables and
-// the option, the later over the earlier.
-func (r *reader) tags(option map[string]string) (map[string]string, string) {
-	tags := map[string]string{}
-	var sources []string
-	if s, source := r.variable("OTEL_RESOURCE_ATTRIBUTES"); source != "" {
-		r.resourceAttributes(tags, source, s)
-		sources = append(sources, source)
+// tagLayer is the tags of one source.
+type tagLayer struct {
+	source string
+	tags   map[string]string
+}
+
+// tagLayers are the tags by source, the one that wins first.
+type tagLayers struct {
+	option, datadog, otel tagLayer
+}
+
+func (r *reader) tagLayers(option map[string]string) tagLayers {
+	l := tagLayers{
+		option:  tagLayer{fromOption, maps.Clone(option)},
+		datadog: tagLayer{"DD_TAGS", map[string]string{}},
+		otel:    tagLayer{"OTEL_RESOURCE_ATTRIBUTES", map[string]string{}},
 	}
 	if s, source := r.variable("DD_TAGS"); source != "" {
-		r.datadogTags(tags, source, s)
-		sources = append(sources, source)
+		r.datadogTags(l.datadog.tags, source, s)
 	}
 	for _, git := range []struct{ name, tag string }{
 		{"DD_GIT_REPOSITORY_URL", "git.repository_url"},
 		{"DD_GIT_COMMIT_SHA", "git.commit.sha"},
 	} {
 		if s, source := r.variable(git.name); source != "" {
-			tags[git.tag] = s
-			sources = append(sources, source)
+			l.datadog.tags[git.tag] = s
 		}
 	}
-	for k, v := range option {
-		tags[k] = v
+	if s, source := r.variable("OTEL_RESOURCE_ATTRIBUTES"); source != "" {
+		r.resourceAttributes(l.otel.tags, source, s)
 	}
-	if len(option) > 0 {
-		sources = append(sources, fromOption)
+	return l
+}
+
+// merge returns the tags of all layers, and where they come from.
+func (l *tagLayers) merge() (tags map[string]string, sources string) {
+	tags = map[string]string{}
+	var from []string
+	for _, layer := range []tagLayer{l.otel, l.datadog, l.option} {
+		maps.Copy(tags, layer.tags)
+		if len(layer.tags) > 0 {
+			from = append(from, layer.source)
+		}
 	}
-	return tags, strings.Join(sources, "+")
+	return tags, strings.Join(from, "+")
+}
+
+// take removes tags of the given names from the layer and returns the first
+// there is.
+func (l tagLayer) take(names []string) (value string) {
+	for _, name := range names {
+		if value == "" {
+			value = l.tags[name]
+		}
+		delete(l.tags, name)
+	}
+	return value
 }
 
 // datadogTags reads "key:value" pairs, divided by commas or, where there is no
@@ -163,7 +215,7 @@ func (r *reader) datadogTags(tags map[string]string, source, s string) {
 	for _, pair := range strings.FieldsFunc(s, divide) {
 		k, v, ok := strings.Cut(strings.TrimSpace(pair), ":")
 		if !ok || k == "" {
-			r.fail(source, pair, "key:value pairs divided by commas")
+			r.failPair(source, pair, ":", "key:value pairs divided by commas")
 			continue
 		}
 		tags[k] = v
@@ -180,7 +232,7 @@ func (r *reader) resourceAttributes(tags map[string]string, source, s string) {
 		k, v, ok := strings.Cut(pair, "=")
 		value, err := url.PathUnescape(strings.TrimSpace(v))
 		if k = strings.TrimSpace(k); !ok || k == "" || err != nil {
-			r.fail(source, pair, "key=value pairs divided by commas, values percent-encoded")
+			r.failPair(source, pair, "=", "key=value pairs divided by commas, values percent-encoded")
 			continue
 		}
 		tags[k] = value

@@ -85,6 +85,9 @@ func (t *Telemetry) stopAll(ctx context.Context) error {
 		defer cancel()
 		errs = append(errs, t.tokens.Shutdown(ctx))
 	}
+	if t.transport != nil {
+		t.transport.CloseIdleConnections()
+	}
 	t.running.Wait() // all of them heed stop
 	t.sayFarewell()
 	if t.buffer != nil {

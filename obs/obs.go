@@ -26,6 +26,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -54,6 +55,7 @@ type Telemetry struct {
 	exporter   *ddagent.Exporter        // nil without an agent
 	processors []sdktrace.SpanProcessor // the program's own
 	tokens     *gcpauth.CachedSource    // nil if it is not ours
+	transport  *http.Transport          // to the agent; nil if it is not ours
 	settings   settings
 	project    project
 	failures   atomic.Int64 // failed log writes
@@ -96,7 +98,7 @@ func Init(ctx context.Context, opts Options) (*Telemetry, error) {
 	takeStandardLog(t)
 	otel.SetTracerProvider(t.provider)
 	otel.SetTextMapPropagator(t.propagator)
-	otel.SetErrorHandler(newErrorHandler(t.internal))
+	otel.SetErrorHandler(newErrorHandler(t.internal, t.provider.Pipeline(ctx).Redactor))
 	return t, nil
 }
 
@@ -114,7 +116,7 @@ func build(ctx context.Context, opts Options, env environment) (*Telemetry, erro
 	t.buildLogs(opts, red)
 	t.buildTraces(opts, red)
 	if s.projectID == "" && (s.platform.google() || s.metadataHost != "") {
-		t.running.Go(func() { t.project.fetch(ctx, s.metadataHost) })
+		t.running.Go(func() { t.project.fetch(ctx, s.metadataHost, t.internal) })
 	}
 	if s.startupLog {
 		t.internal.LogAttrs(ctx, slog.LevelInfo, "telemetry started", s.attrs()...)

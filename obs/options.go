@@ -64,7 +64,8 @@ type Options struct {
 	AgentAuth string
 
 	// Audience is the audience of the agent's ID tokens, sent verbatim.
-	// Default: OBS_AGENT_AUDIENCE, else the origin of a run.app AgentURL.
+	// Default: OBS_AGENT_AUDIENCE, else the origin of a run.app AgentURL. A
+	// TokenSource has its own.
 	Audience string
 
 	// TokenSource replaces the metadata server as the source of ID tokens. It
@@ -72,6 +73,7 @@ type Options struct {
 	TokenSource gcpauth.TokenSource
 
 	// TokenCache is shared with other instances, behind the memory of this one.
+	// It is used where the tokens come from the metadata server.
 	TokenCache gcpauth.Cache
 
 	// HTTPClient carries traces to the agent. Its Transport is wrapped by
@@ -113,6 +115,8 @@ type Options struct {
 	// all included. Default: 9 s, inside Cloud Run's 10.
 	ShutdownGrace time.Duration
 
-	// InternalLevel is the lowest level of kumihimo's own records. Default: info.
+	// InternalLevel is the lowest level of kumihimo's own records, whatever
+	// LogFilter says. Default: LogFilter's, for the logger named kumihimo; it
+	// can silence what says, once, that a backend fails.
 	InternalLevel slog.Leveler
 }

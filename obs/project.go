@@ -2,6 +2,7 @@ package obs
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -25,20 +26,33 @@ func (p *project) ID() string {
 	return ""
 }
 
-// fetch asks the metadata server until it answers or ctx ends. host replaces
-// the server's well-known address if not empty.
-func (p *project) fetch(ctx context.Context, host string) {
+// fetch asks the metadata server until it answers or ctx ends, and says once
+// that it does not and once that it does again. host replaces the server's
+// well-known address if not empty.
+func (p *project) fetch(ctx context.Context, host string, logger *slog.Logger) {
 	client := metadata.NewWithOptions(&metadata.Options{Client: &http.Client{
 		Timeout:   5 * time.Second,
 		Transport: metadataTransport(host),
 	}})
 	ctx = obsctx.Suppress(ctx)
+	failing := false
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
 		// Not ProjectIDWithContext: it caches for the process, whatever the host.
 		id, err := client.GetWithContext(ctx, "project/project-id")
 		if id = strings.TrimSpace(id); err == nil && id != "" {
 			p.id.Store(&id)
+			if failing {
+				logger.LogAttrs(ctx, slog.LevelInfo, "Google Cloud project found", slog.String("project", id))
+			}
 			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if !failing {
+			failing = true
+			logger.LogAttrs(ctx, slog.LevelWarn, "metadata server does not tell the project; logs carry trace ids without it",
+				slog.Any("error", err), slog.String("hint", "set GOOGLE_CLOUD_PROJECT"))
 		}
 		select {
 		case <-ctx.Done():

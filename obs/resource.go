@@ -6,26 +6,34 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
-// resource is what all spans have in common. The SDK's detectors are not asked:
-// they read the environment by rules of their own and may start processes.
+// resource is what all spans have in common. The SDK's provider merges
+// OTEL_RESOURCE_ATTRIBUTES into it by itself, beneath: what settings made of
+// the names in it that mean the service, its environment and its version must
+// stand here under all of them.
 func (s *settings) resource() *resource.Resource {
-	kvs := []attribute.KeyValue{
-		semconv.TelemetrySDKName("opentelemetry"), semconv.TelemetrySDKLanguageGo,
-		semconv.ServiceName(s.service),
-	}
+	kvs := []attribute.KeyValue{semconv.TelemetrySDKName("opentelemetry"), semconv.TelemetrySDKLanguageGo}
 	kvs = append(kvs, s.cloud...)
-	set := func(key attribute.Key, value string) {
-		if value != "" {
+	set := func(value string, keys ...attribute.Key) {
+		if value == "" {
+			return
+		}
+		for _, key := range keys {
 			kvs = append(kvs, key.String(value))
 		}
 	}
-	set(semconv.ServiceVersionKey, s.version)
-	set(semconv.DeploymentEnvironmentNameKey, s.env)
 	if s.platform.google() {
-		set(semconv.CloudAccountIDKey, s.projectID)
+		set(s.projectID, semconv.CloudAccountIDKey)
 	}
 	for k, v := range s.tags { // what the program says stands above what is detected
-		set(attribute.Key(k), v)
+		set(v, attribute.Key(k))
+	}
+	set(s.service, semconv.ServiceNameKey)
+	set(s.version, semconv.ServiceVersionKey)
+	set(s.env, semconv.DeploymentEnvironmentNameKey)
+	if s.otelNames {
+		set(s.service, "service")
+		set(s.version, "version")
+		set(s.env, "env", "deployment.environment")
 	}
 	return resource.NewWithAttributes(semconv.SchemaURL, kvs...)
 }

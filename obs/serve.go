@@ -24,62 +24,101 @@ const (
 )
 
 // Run calls f and then [Telemetry.Shutdown], whatever becomes of f, and returns
-// both errors. It is for jobs and workers; a server has [Telemetry.Serve].
+// f's error: spans that could not be sent are logged, and fail no program. It
+// is for jobs and workers; a server has [Telemetry.Serve].
 //
 // On SIGINT or SIGTERM f's context is cancelled. f should then return within
 // two thirds of Options.ShutdownGrace: the rest is kept for what telemetry has
 // still to send. If it does not, telemetry is shut down all the same, and Run
-// returns when f does. A second signal ends the program at once. A panic of f
-// goes on once telemetry has been sent.
-func (t *Telemetry) Run(ctx context.Context, f func(context.Context) error) (err error) {
+// returns when f does. A second signal ends the program at once, with the exit
+// code 128 plus the signal's number. A panic of f goes on once telemetry has
+// been sent.
+func (t *Telemetry) Run(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	finished := make(chan struct{})
-	var watching sync.WaitGroup
-	watching.Go(func() { t.watch(ctx, cancel, signals, finished) })
+	w := &watch{t: t, ctx: ctx, cancel: cancel, signals: make(chan os.Signal, 1),
+		finished: make(chan struct{}), done: make(chan struct{})}
+	signal.Notify(w.signals, syscall.SIGINT, syscall.SIGTERM)
+	w.running.Go(w.run)
 	defer func() {
-		close(finished)
 		limit := defaultDrain // nobody hurries a job that is done
 		if ctx.Err() != nil {
 			limit = t.flushTime()
 		}
-		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-		defer cancel()
-		err = errors.Join(err, t.Shutdown(stopCtx))
-		watching.Wait()
+		close(w.finished)
+		t.shutDownLogged(context.WithoutCancel(ctx), limit)
+		signal.Stop(w.signals)
+		close(w.done)
+		w.running.Wait()
 	}()
 	return f(ctx)
 }
 
-// watch waits for a signal, or ctx's end, and then gives f its time.
-func (t *Telemetry) watch(ctx context.Context, cancel context.CancelCauseFunc, signals chan os.Signal, finished <-chan struct{}) {
-	cause := ""
-	select {
-	case <-finished:
-		return
-	case s := <-signals:
-		cause = s.String()
-	case <-ctx.Done():
-		cause = context.Cause(ctx).Error()
+// shutDownLogged shuts down with a limit. What is lost is logged by Shutdown,
+// other errors here.
+func (t *Telemetry) shutDownLogged(ctx context.Context, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := t.Shutdown(ctx); err != nil {
+		t.internal.LogAttrs(ctx, slog.LevelDebug, "telemetry did not stop in order", slog.Any("error", err))
 	}
-	t.internal.LogAttrs(context.WithoutCancel(ctx), slog.LevelInfo, "stopping",
-		slog.String("cause", cause), slog.Duration("grace", t.settings.grace))
-	signal.Stop(signals) // the next one has its usual effect
-	cancel(errors.New(cause))
-	late := time.NewTimer(t.settings.grace - t.flushTime())
-	defer late.Stop()
-	select {
-	case <-finished:
-	case <-late.C:
-		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.flushTime())
-		defer cancel()
-		if err := t.Shutdown(stopCtx); err != nil {
-			t.internal.LogAttrs(stopCtx, slog.LevelWarn, "telemetry shut down late", slog.Any("error", err))
+}
+
+// watch looks after a function that Run runs.
+type watch struct {
+	t        *Telemetry
+	ctx      context.Context // the function's
+	cancel   context.CancelCauseFunc
+	signals  chan os.Signal
+	finished chan struct{} // closed when the function has returned
+	done     chan struct{} // closed when telemetry is shut down, too
+	running  sync.WaitGroup
+}
+
+// run waits for signals and the end of ctx. A signal that comes when the
+// function has returned is the first all the same: what is sent still, is.
+func (w *watch) run() {
+	var late <-chan time.Time
+	stopped, finished := w.ctx.Done(), w.finished
+	asked := 0
+	for {
+		select {
+		case s := <-w.signals:
+			if asked++; asked > 1 {
+				os.Exit(exitCode(s))
+			}
+			if finished != nil && stopped != nil {
+				stopped, late = nil, w.stop(s.String())
+			}
+		case <-stopped:
+			stopped = nil
+			if finished != nil {
+				late = w.stop(context.Cause(w.ctx).Error())
+			}
+		case <-late:
+			w.running.Go(func() { w.t.shutDownLogged(context.WithoutCancel(w.ctx), w.t.flushTime()) })
+		case <-finished:
+			finished, late = nil, nil
+		case <-w.done:
+			return
 		}
 	}
+}
+
+// stop asks the function to return. What it returns fires when it is late.
+func (w *watch) stop(cause string) (late <-chan time.Time) {
+	w.t.internal.LogAttrs(context.WithoutCancel(w.ctx), slog.LevelInfo, "stopping",
+		slog.String("cause", cause), slog.Duration("grace", w.t.settings.grace))
+	w.cancel(errors.New(cause))
+	return time.After(w.t.settings.grace - w.t.flushTime())
+}
+
+// exitCode is that of a program that a signal has ended, as a shell has it.
+func exitCode(s os.Signal) int {
+	if n, ok := s.(syscall.Signal); ok {
+		return 128 + int(n)
+	}
+	return 1
 }
 
 // flushTime is how much of the grace is telemetry's.
@@ -89,14 +128,18 @@ func (t *Telemetry) flushTime() time.Duration { return t.settings.grace / flushS
 // runs a function: then it stops listening, lets the requests in flight
 // finish, and sends what telemetry is left, all within Options.ShutdownGrace.
 // Connections that are still open when the requests' two thirds of it are over
-// are closed, hijacked ones among them.
+// are closed, hijacked ones among them, and the error says so.
 //
 // It listens on srv.Addr, with TLS if srv.TLSConfig has certificates. The error
-// is nil after a clean stop.
+// is nil after a clean stop, whatever became of the telemetry.
 func (t *Telemetry) Serve(ctx context.Context, srv *http.Server) error {
 	return t.Run(ctx, func(ctx context.Context) error {
 		addr := srv.Addr
-		if addr == "" {
+		switch {
+		case addr != "":
+		case hasCertificates(srv):
+			addr = ":https"
+		default:
 			addr = ":http"
 		}
 		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
@@ -110,33 +153,53 @@ func (t *Telemetry) Serve(ctx context.Context, srv *http.Server) error {
 }
 
 func (t *Telemetry) serve(ctx context.Context, srv *http.Server, conns *connections) error {
+	defer conns.closeAll()
 	ended := make(chan error, 1)
 	go func() { ended <- serveOn(srv, conns) }()
 	select {
-	case err := <-ended: // it broke down, or the program itself shut it down
-		if errors.Is(err, http.ErrServerClosed) {
-			err = nil
+	case err := <-ended:
+		if !errors.Is(err, http.ErrServerClosed) {
+			return err
 		}
-		conns.closeAll()
-		return err
+		// The program itself shuts it down; a second Shutdown would call its
+		// hooks again.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.drainTime())
+		defer cancel()
+		conns.wait(ctx)
+		return nil
 	case <-ctx.Done():
+		err := t.drain(ctx, srv)
+		_ = <-ended // http.ErrServerClosed
+		return err
 	}
-	// A little less than Run's watch allows, so that a slow request does not
-	// make telemetry stop before its record is in.
-	drain := t.settings.grace - t.flushTime()
-	drainCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain-drain/8)
+}
+
+// drainTime is how much of the grace is the requests' in flight: a little less
+// than Run's watch allows, so that a slow one does not make telemetry stop
+// before its record is in.
+func (t *Telemetry) drainTime() time.Duration {
+	limit := t.settings.grace - t.flushTime()
+	return limit - limit/8
+}
+
+// drain lets the requests in flight finish.
+func (t *Telemetry) drain(ctx context.Context, srv *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.drainTime())
 	defer cancel()
-	err := srv.Shutdown(drainCtx)
-	if err != nil {
-		err = fmt.Errorf("obs: serve: requests were cut off: %w", errors.Join(err, srv.Close()))
+	if err := srv.Shutdown(ctx); err != nil {
+		return fmt.Errorf("obs: serve: requests were cut off: %w", errors.Join(err, srv.Close()))
 	}
-	conns.closeAll()
-	_ = <-ended // http.ErrServerClosed
-	return err
+	return nil
+}
+
+// hasCertificates reports whether srv is to speak TLS.
+func hasCertificates(srv *http.Server) bool {
+	c := srv.TLSConfig
+	return c != nil && (len(c.Certificates) > 0 || c.GetCertificate != nil || c.GetConfigForClient != nil)
 }
 
 func serveOn(srv *http.Server, ln net.Listener) error {
-	if c := srv.TLSConfig; c != nil && (len(c.Certificates) > 0 || c.GetCertificate != nil || c.GetConfigForClient != nil) {
+	if hasCertificates(srv) {
 		return srv.ServeTLS(ln, "", "")
 	}
 	return srv.Serve(ln)
@@ -147,8 +210,9 @@ func serveOn(srv *http.Server, ln net.Listener) error {
 type connections struct {
 	net.Listener
 
-	mu   sync.Mutex // guards open
-	open map[*connection]struct{}
+	mu    sync.Mutex // guards what follows
+	open  map[*connection]struct{}
+	empty chan struct{} // closed when open is; nil while nobody waits
 }
 
 // connection is a TCP connection with its faster ways of copying.
@@ -175,10 +239,35 @@ func (l *connections) Accept() (net.Conn, error) {
 
 // Close closes the connection and forgets it.
 func (c *connection) Close() error {
-	c.owner.mu.Lock()
-	delete(c.owner.open, c)
-	c.owner.mu.Unlock()
+	c.owner.forget(c)
 	return c.TCPConn.Close()
+}
+
+func (l *connections) forget(c *connection) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, c)
+	if len(l.open) == 0 && l.empty != nil {
+		close(l.empty)
+		l.empty = nil
+	}
+}
+
+// wait returns when no connection is open, or ctx is done. One goroutine waits
+// at a time.
+func (l *connections) wait(ctx context.Context) {
+	empty := make(chan struct{})
+	l.mu.Lock()
+	if len(l.open) == 0 {
+		close(empty)
+	} else {
+		l.empty = empty
+	}
+	l.mu.Unlock()
+	select {
+	case <-empty:
+	case <-ctx.Done():
+	}
 }
 
 func (l *connections) closeAll() {

@@ -321,3 +321,56 @@ func TestServeAddressInUse(t *testing.T) {
 		t.Errorf("got %v, want an error of listening", err)
 	}
 }
+
+// TestServeShutDownByTheProgram: its requests end as they would without us.
+func TestServeShutDownByTheProgram(t *testing.T) {
+	t.Parallel()
+	tel, _ := newTest(t, Options{})
+	listening := make(chan string, 1)
+	stopping, entered := make(chan struct{}), make(chan struct{})
+	srv := &http.Server{Addr: "127.0.0.1:0", BaseContext: func(ln net.Listener) context.Context {
+		listening <- ln.Addr().String()
+		return context.Background()
+	}}
+	srv.RegisterOnShutdown(func() { close(stopping) })
+	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(entered)
+		<-stopping
+		io.WriteString(w, "served")
+	})
+	ended := make(chan error, 2)
+	go func() { ended <- tel.Serve(context.Background(), srv) }()
+	addr := <-listening
+	go func() { <-entered; ended <- srv.Shutdown(context.Background()) }()
+	resp, err := http.Get("http://" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); string(body) != "served" {
+		t.Errorf("got %q, %v", body, err)
+	}
+	for range 2 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestShutdownEndsTheSearchForTheProject, which a dead metadata server would
+// make endless.
+func TestShutdownEndsTheSearchForTheProject(t *testing.T) {
+	t.Parallel()
+	tel, _ := newTest(t, Options{}, "GCE_METADATA_HOST=127.0.0.1:1")
+	shutDown(t, tel)
+}
+
+// TestOwnTransport: our requests go through nothing that the program has put
+// into net/http's place, and no connection stays.
+func TestOwnTransport(t *testing.T) {
+	t.Parallel()
+	tel, _ := newTest(t, Options{AgentURL: agentServer(t), AgentAuth: "google", TokenSource: noTokens{}})
+	if tel.transport == nil || http.RoundTripper(tel.transport) == http.DefaultTransport {
+		t.Errorf("got %v, want one of its own", tel.transport)
+	}
+}

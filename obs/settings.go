@@ -3,8 +3,9 @@ package obs
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ type settings struct {
 	platform              platform
 	service, env, version string
 	tags                  map[string]string
+	otelNames             bool                 // OTEL_RESOURCE_ATTRIBUTES is set
 	cloud                 []attribute.KeyValue // what the platform says of itself
 	projectID             string
 	json                  bool
@@ -48,7 +50,7 @@ func resolve(opts Options, env environment, red *redact.Redactor) (settings, err
 	s.cloud = s.platform.attributes(r)
 	s.logs(r, opts)
 	s.tracing(r, opts)
-	s.metadataHost, _ = r.variable("GCE_METADATA_HOST")
+	s.metadataHost = r.metadata()
 	s.agent = r.agent(opts, s.platform, s.metadataHost != "", red)
 	s.lifecycle(r, opts)
 	s.ignored = unsupported(r)
@@ -56,37 +58,72 @@ func resolve(opts Options, env environment, red *redact.Redactor) (settings, err
 	return s, errors.Join(r.errs...)
 }
 
-func (s *settings) identity(r *reader, opts Options) {
-	var source string
-	s.tags, source = r.tags(opts.Tags)
-	pick := func(name, option, optionName string, tags []string, vars ...string) string {
-		v, source := r.pick(option, optionName, vars...)
-		for _, tag := range tags {
-			if tagged := s.tags[tag]; tagged != "" && source == "" {
-				v, source = tagged, "tags"
-			}
-			delete(s.tags, tag)
-		}
-		if source != "" {
-			r.note(name, v, source)
-		}
-		return v
+// unified is one of Datadog's unified service tags, and the ways to set it.
+type unified struct {
+	name, field, option      string
+	datadog, otel            string // variables
+	platform                 []string
+	datadogNames, otelsNames []string // of tags
+}
+
+// pick returns the unified tag's value: the option's field, then its tag, then
+// Datadog's, OpenTelemetry's and the platform's variables, tags of the first
+// two after their own variable. The tags of its names are taken out of l.
+func (u unified) pick(r *reader, l *tagLayers) string {
+	names := append(slices.Clone(u.datadogNames), u.otelsNames...)
+	tagged := []tagLayer{l.option, l.datadog, l.otel}
+	var values [3]string
+	for i, layer := range tagged {
+		values[i] = layer.take(names)
 	}
-	s.service = pick("service", opts.Service, "Service", []string{"service", "service.name"},
-		"DD_SERVICE", "OTEL_SERVICE_NAME", "K_SERVICE", "CLOUD_RUN_JOB")
+	ways := []struct{ value, source string }{{u.option, "Options." + u.field}, {values[0], fromOption}}
+	add := func(names ...string) {
+		if v, source := r.variable(names...); source != "" {
+			ways = append(ways, struct{ value, source string }{v, source})
+		}
+	}
+	add(u.datadog)
+	ways = append(ways, struct{ value, source string }{values[1], tagged[1].source})
+	if u.otel != "" {
+		add(u.otel)
+	}
+	ways = append(ways, struct{ value, source string }{values[2], tagged[2].source})
+	add(u.platform...)
+	for _, way := range ways {
+		if way.value != "" {
+			r.note(u.name, way.value, way.source)
+			return way.value
+		}
+	}
+	return ""
+}
+
+func (s *settings) identity(r *reader, opts Options) {
+	layers := r.tagLayers(opts.Tags)
+	s.otelNames = len(layers.otel.tags) > 0
+	s.service = unified{
+		name: "service", field: "Service", option: opts.Service,
+		datadog: "DD_SERVICE", otel: "OTEL_SERVICE_NAME", platform: []string{"K_SERVICE", "CLOUD_RUN_JOB"},
+		datadogNames: []string{"service"}, otelsNames: []string{"service.name"},
+	}.pick(r, &layers)
 	if s.service == "" {
 		s.service = strings.TrimSuffix(filepath.Base(r.program), ".exe")
 		r.note("service", s.service, fromDefault)
 	}
-	s.env = pick("env", opts.Env, "Env", []string{"env", "deployment.environment.name", "deployment.environment"}, "DD_ENV")
-	s.version = pick("version", opts.Version, "Version", []string{"version", "service.version"}, "DD_VERSION", "K_REVISION")
-	s.projectID = pick("project", opts.ProjectID, "ProjectID", nil, "GOOGLE_CLOUD_PROJECT")
-	if len(s.tags) > 0 {
-		keys := make([]string, 0, len(s.tags))
-		for k := range s.tags {
-			keys = append(keys, k)
-		}
-		sort.Strings(keys)
+	s.env = unified{
+		name: "env", field: "Env", option: opts.Env, datadog: "DD_ENV",
+		datadogNames: []string{"env"}, otelsNames: []string{"deployment.environment.name", "deployment.environment"},
+	}.pick(r, &layers)
+	s.version = unified{
+		name: "version", field: "Version", option: opts.Version, datadog: "DD_VERSION", platform: []string{"K_REVISION"},
+		datadogNames: []string{"version"}, otelsNames: []string{"service.version"},
+	}.pick(r, &layers)
+	var source string
+	if s.projectID, source = r.pick(opts.ProjectID, "ProjectID", "GOOGLE_CLOUD_PROJECT"); source != "" {
+		r.note("project", s.projectID, source)
+	}
+	if s.tags, source = layers.merge(); len(s.tags) > 0 {
+		keys := slices.Sorted(maps.Keys(s.tags))
 		r.note("tags", strings.Join(keys, ","), source) // the values may be secrets
 	}
 }
@@ -153,9 +190,11 @@ func (s *settings) sampling(r *reader, opts Options) {
 		return
 	}
 	v, source := r.variable("OTEL_TRACES_SAMPLER")
-	switch strings.TrimPrefix(v, "parentbased_") {
-	case "":
+	if source == "" {
+		r.note("sampling", "all, or as the caller decided", fromDefault)
 		return
+	}
+	switch strings.TrimPrefix(v, "parentbased_") {
 	case "always_on":
 		s.rate = r.rate(source, "1")
 	case "always_off":
@@ -181,11 +220,15 @@ func (s *settings) propagation(r *reader, opts Options) {
 	styles := func(direction string) []string {
 		v, source := r.variable("DD_TRACE_PROPAGATION_STYLE_"+direction, "DD_TRACE_PROPAGATION_STYLE", "OTEL_PROPAGATORS")
 		if source == "" {
+			r.note("propagation."+strings.ToLower(direction), "datadog,tracecontext,baggage", fromDefault)
 			return nil
+		}
+		if source != "OTEL_PROPAGATORS" {
+			v = datadogB3(v)
 		}
 		list, err := tracing.ParseStyles(v)
 		if err != nil {
-			r.errs = append(r.errs, &settingError{source, err})
+			r.addOnce(&settingError{source, err})
 		}
 		r.note("propagation."+strings.ToLower(direction), strings.Join(list, ","), source)
 		return list
@@ -195,6 +238,18 @@ func (s *settings) propagation(r *reader, opts Options) {
 	if s.extractFirst, source = r.boolean(false, "DD_TRACE_PROPAGATION_EXTRACT_FIRST"); source != "" {
 		r.note("propagation.extract.first", strconv.FormatBool(s.extractFirst), source)
 	}
+}
+
+// datadogB3 returns styles with b3 in the sense of Datadog's variables, where
+// it is several headers; in OpenTelemetry's it is the single one.
+func datadogB3(styles string) string {
+	names := strings.Split(styles, ",")
+	for i, name := range names {
+		if strings.EqualFold(strings.TrimSpace(name), "b3") {
+			names[i] = "b3multi"
+		}
+	}
+	return strings.Join(names, ",")
 }
 
 // ingress is the propagator for requests from outside.
@@ -210,9 +265,11 @@ func (s *settings) lifecycle(r *reader, opts Options) {
 	if s.grace < 0 {
 		r.fail("Options.ShutdownGrace", s.grace.String(), "a duration above 0, or 0 for the default")
 	}
+	source := fromOption
 	if s.grace == 0 {
-		s.grace = defaultGrace
+		s.grace, source = defaultGrace, fromDefault
 	}
+	r.note("shutdown.grace", s.grace.String(), source)
 	if opts.QueueBytes < 0 {
 		r.fail("Options.QueueBytes", strconv.FormatInt(opts.QueueBytes, 10), "a number of bytes above 0, or 0 for the default")
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +66,9 @@ func TestPlatform(t *testing.T) {
 	}
 }
 
+// unset are lines of the report that all cases have if they say nothing of it.
+var unset = []string{"sampling", "propagation.extract", "propagation.inject", "shutdown.grace"}
+
 // TestPrecedence: a set field, then the environment, then what is detected.
 func TestPrecedence(t *testing.T) {
 	t.Parallel()
@@ -78,21 +82,29 @@ func TestPrecedence(t *testing.T) {
 			"service=shopd (default); log.format=text (detected); log.filter=info (default); agent=none (default)"},
 		{"option over environment", Options{Service: "a", Env: "b", LogFormat: "json", AgentURL: "http://x:1"},
 			[]string{"DD_SERVICE=z", "DD_ENV=z", "OBS_LOG_FORMAT=text", "DD_TRACE_AGENT_URL=http://z:1"},
-			"service=a (option); env=b (option); log.format=json (option); log.filter=info (default); agent=http://x:1 (option); agent.auth=none (default)"},
+			"service=a (option); env=b (option); log.format=json (option); log.filter=info (default); agent=http://x:1 (option); agent.auth=none (detected)"},
 		{"Datadog's over OpenTelemetry's over the platform's", Options{},
 			[]string{"OTEL_SERVICE_NAME=o", "K_SERVICE=k", "K_REVISION=r", "DD_VERSION=1", "OBS_LOG=warn"},
-			"service=o (OTEL_SERVICE_NAME); version=1 (DD_VERSION); log.format=json (detected); log.filter=warn (OBS_LOG); agent=http://localhost:8126 (default); agent.auth=none (default)"},
+			"service=o (OTEL_SERVICE_NAME); version=1 (DD_VERSION); log.format=json (detected); log.filter=warn (OBS_LOG); agent=http://localhost:8126 (default); agent.auth=none (detected)"},
 		{"tags", Options{Tags: map[string]string{"team": "opt"}},
 			[]string{"DD_TAGS=team:dd,zone:a", "OTEL_RESOURCE_ATTRIBUTES=service.name=res,zone=b%20c"},
-			"service=res (tags); tags=team,zone (OTEL_RESOURCE_ATTRIBUTES+DD_TAGS+option); log.format=text (detected); log.filter=info (default); agent=none (default)"},
+			"service=res (OTEL_RESOURCE_ATTRIBUTES); tags=team,zone (OTEL_RESOURCE_ATTRIBUTES+DD_TAGS+option); log.format=text (detected); log.filter=info (default); agent=none (default)"},
+		{"tags over the platform", Options{}, []string{"K_SERVICE=k", "K_REVISION=r", "DD_TAGS=version:9,env:t", "OTEL_RESOURCE_ATTRIBUTES=service.name=res,env=u"},
+			"service=res (OTEL_RESOURCE_ATTRIBUTES); env=t (DD_TAGS); version=9 (DD_TAGS); log.format=json (detected); log.filter=info (default); agent=http://localhost:8126 (default); agent.auth=none (detected)"},
+		{"an option's tag over variables, its field over both", Options{Service: "f", Tags: map[string]string{"env": "o", "service": "o"}}, []string{"DD_ENV=e", "DD_SERVICE=e"},
+			"service=f (option); env=o (option); log.format=text (detected); log.filter=info (default); agent=none (default)"},
+		{"Datadog's b3", Options{}, []string{"DD_TRACE_PROPAGATION_STYLE=B3,none"},
+			"service=shopd (default); log.format=text (detected); log.filter=info (default); propagation.extract=b3multi (DD_TRACE_PROPAGATION_STYLE); propagation.inject=b3multi (DD_TRACE_PROPAGATION_STYLE); agent=none (default)"},
+		{"OpenTelemetry's b3", Options{}, []string{"OTEL_PROPAGATORS=b3"},
+			"service=shopd (default); log.format=text (detected); log.filter=info (default); propagation.extract=b3 single header (OTEL_PROPAGATORS); propagation.inject=b3 single header (OTEL_PROPAGATORS); agent=none (default)"},
 		{"host and port", Options{}, []string{"DD_AGENT_HOST=::1", "DD_TRACE_AGENT_PORT=9126"},
-			"service=shopd (default); log.format=text (detected); log.filter=info (default); agent=http://[::1]:9126 (DD_AGENT_HOST+DD_TRACE_AGENT_PORT); agent.auth=none (default)"},
+			"service=shopd (default); log.format=text (detected); log.filter=info (default); agent=http://[::1]:9126 (DD_AGENT_HOST+DD_TRACE_AGENT_PORT); agent.auth=none (detected)"},
 		{"socket", Options{}, []string{"socket=/var/run/datadog/apm.socket"},
-			"service=shopd (default); log.format=text (detected); log.filter=info (default); agent=unix:///var/run/datadog/apm.socket (detected); agent.auth=none (default)"},
+			"service=shopd (default); log.format=text (detected); log.filter=info (default); agent=unix:///var/run/datadog/apm.socket (detected); agent.auth=none (detected)"},
 		{"agent on Cloud Run", Options{}, []string{"K_SERVICE=k", "DD_TRACE_AGENT_URL=https://agent-x.a.run.app"},
-			"service=k (K_SERVICE); log.format=json (detected); log.filter=info (default); agent=https://agent-x.a.run.app (DD_TRACE_AGENT_URL); agent.auth=google (default); agent.audience=https://agent-x.a.run.app (DD_TRACE_AGENT_URL)"},
+			"service=k (K_SERVICE); log.format=json (detected); log.filter=info (default); agent=https://agent-x.a.run.app (DD_TRACE_AGENT_URL); agent.auth=google (detected); agent.audience=https://agent-x.a.run.app (DD_TRACE_AGENT_URL)"},
 		{"custom audience", Options{Audience: "mine"}, []string{"K_SERVICE=k", "DD_TRACE_AGENT_URL=https://agent.example"},
-			"service=k (K_SERVICE); log.format=json (detected); log.filter=info (default); agent=https://agent.example (DD_TRACE_AGENT_URL); agent.auth=google (default); agent.audience=mine (option)"},
+			"service=k (K_SERVICE); log.format=json (detected); log.filter=info (default); agent=https://agent.example (DD_TRACE_AGENT_URL); agent.auth=google (detected); agent.audience=mine (option)"},
 		{"switches and rates", Options{}, []string{"DD_TRACE_ENABLED=False", "OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.25"},
 			"service=shopd (default); log.format=text (detected); log.filter=info (default); tracing=off (DD_TRACE_ENABLED); sampling=parentbased_traceidratio 0.25 (OTEL_TRACES_SAMPLER); agent=none (default)"},
 	}
@@ -105,6 +117,9 @@ func TestPrecedence(t *testing.T) {
 			}
 			var lines []string
 			for _, l := range s.report[1:] {
+				if l.source == fromDefault && slices.Contains(unset, l.name) {
+					continue
+				}
 				lines = append(lines, l.name+"="+l.value+" ("+l.source+")")
 			}
 			if diff := cmp.Diff(strings.Split(tt.want, "; "), lines); diff != "" {
@@ -129,6 +144,13 @@ func TestMistakes(t *testing.T) {
 		{"URL", Options{}, []string{"DD_TRACE_AGENT_URL=agent:8126"}, []string{"DD_TRACE_AGENT_URL", "http, https or unix URL"}},
 		{"URL with a password", Options{}, []string{"DD_TRACE_AGENT_URL=ftp://u:planted@agent"}, []string{"DD_TRACE_AGENT_URL"}},
 		{"unparsable URL with a password", Options{}, []string{"DD_TRACE_AGENT_URL=http://u:planted@ag ent"}, []string{"DD_TRACE_AGENT_URL"}},
+		{"opaque URL with a password", Options{}, []string{"DD_TRACE_AGENT_URL=u:planted@agent:8126"}, []string{"DD_TRACE_AGENT_URL", "REDACTED"}},
+		{"port", Options{}, []string{"DD_TRACE_AGENT_PORT=abc"}, []string{`DD_TRACE_AGENT_PORT="abc"`, "1 to 65535"}},
+		{"port in the URL", Options{}, []string{"DD_TRACE_AGENT_URL=http://localhost:99999"}, []string{"DD_TRACE_AGENT_URL"}},
+		{"metadata host", Options{}, []string{"GCE_METADATA_HOST=http://u:planted@foo"}, []string{"GCE_METADATA_HOST", "host:port"}},
+		{"tag without a key", Options{}, []string{"DD_TAGS=a:b,planted"}, []string{"DD_TAGS", "key:value"}},
+		{"tag with a bad value", Options{}, []string{"OTEL_RESOURCE_ATTRIBUTES=password=%zzplanted"}, []string{`OTEL_RESOURCE_ATTRIBUTES="password"`}},
+		{"half a sampler", Options{}, []string{"OTEL_TRACES_SAMPLER=parentbased_"}, []string{"OTEL_TRACES_SAMPLER", "always_on"}},
 		{"no audience", Options{}, []string{"K_SERVICE=k", "DD_TRACE_AGENT_URL=https://agent.example"}, []string{"OBS_AGENT_AUDIENCE", "cannot be derived"}},
 		{"auth off Google Cloud", Options{AgentURL: "https://a.run.app", AgentAuth: "google"}, nil, []string{"AgentAuth", "Options.TokenSource"}},
 		{"token over http", Options{AgentURL: "http://agent.example", AgentAuth: "google", Audience: "a"}, []string{"K_SERVICE=k"}, []string{"AgentURL", "https"}},

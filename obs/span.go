@@ -89,15 +89,12 @@ func (s *Span) recordPanic(p any) {
 	if !s.span.IsRecording() {
 		return
 	}
-	kind := fmt.Sprintf("%T", p)
-	message := sprint(p)
 	err, isError := p.(error)
 	if !isError {
-		err = errors.New(message)
-	} else {
-		kind = errorType(err)
+		s.record(panicValue{p}, fmt.Sprintf("%T", p), sprint(p))
+		return
 	}
-	s.record(err, kind, message)
+	s.record(err, errorType(err), sprint(err))
 }
 
 func (s *Span) recordError(err error) {
@@ -106,9 +103,18 @@ func (s *Span) recordError(err error) {
 	}
 }
 
+// panicValue makes an error of a panic's value, one that is the same at each
+// span that the panic passes.
+type panicValue struct{ value any }
+
+func (p panicValue) Error() string { return sprint(p.value) }
+
 // record makes the exception event. The stack is put on the innermost span
 // alone, since the outer ones see the same error on its way up.
 func (s *Span) record(err error, kind, message string) {
+	if s.state != nil && s.state.Pipeline != nil {
+		message = s.state.Pipeline.Redactor.Text(message)
+	}
 	kvs := []attribute.KeyValue{
 		semconv.ExceptionType(kind),
 		semconv.ExceptionMessage(message),

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -164,4 +165,45 @@ func TestStartWithoutPipeline(t *testing.T) {
 	span.End(nil)
 	Keep(ctx)
 	Drop(ctx)
+}
+
+// TestEndKeepsSecrets: an error's text quotes URLs whole.
+func TestEndKeepsSecrets(t *testing.T) {
+	t.Parallel()
+	rec, ctx := recording(t, Options{})
+	err := fmt.Errorf("load: %w", &url.Error{Op: "Get", URL: "https://u:planted@a.example/?X-Goog-Signature=planted", Err: io.EOF})
+	_, span := Start(ctx, "work")
+	span.End(&err)
+	func() {
+		defer func() { _ = recover() }()
+		_, span := Start(ctx, "work")
+		defer span.End(nil)
+		panic("no answer from https://a.example/?token=planted")
+	}()
+	for _, s := range rec.Ended() {
+		text := s.Status().Description + fmt.Sprint(attrsOf(s.Events()[0].Attributes))
+		if strings.Contains(text, "planted") || !strings.Contains(text, "a.example") {
+			t.Errorf("got %s", text)
+		}
+	}
+}
+
+// TestPanicsStackOnce: the innermost span alone has it.
+func TestPanicsStackOnce(t *testing.T) {
+	t.Parallel()
+	rec, ctx := recording(t, Options{})
+	func() {
+		defer func() { _ = recover() }()
+		ctx, outer := Start(ctx, "outer")
+		defer outer.End(nil)
+		_, inner := Start(ctx, "inner")
+		defer inner.End(nil)
+		panic("boom")
+	}()
+	for i, want := range []bool{true, false} {
+		s := rec.Ended()[i]
+		if _, got := attrsOf(s.Events()[0].Attributes)["exception.stacktrace"]; got != want {
+			t.Errorf("%s: has a stack: got %t, want %t", s.Name(), got, want)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package obs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"go.opentelemetry.io/otel"
 )
 
 const standardLogVar = "OBS_TEST_STANDARD_LOG"
@@ -22,13 +25,17 @@ func TestStandardLogProcess(t *testing.T) {
 	if os.Getenv(standardLogVar) == "" {
 		t.Skip("runs as a child of TestStandardLog")
 	}
-	tel, err := Init(context.Background(), Options{Service: "shop", LogFormat: "json", LogSource: true})
+	if _, err := Init(context.Background(), Options{LogFormat: "xml"}); err == nil {
+		os.Exit(4)
+	}
+	tel, err := Init(context.Background(), Options{Service: "shop", LogFormat: "json", LogSource: true}) // the first was none
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(3)
 	}
 	_, span := tel.TracerProvider().Tracer("test").Start(context.Background(), "work")
 	span.End()
+	otel.Handle(errors.New("odd"))
 	log.Printf("plain %d", 1)
 	func() {
 		defer func() { _ = recover() }()
@@ -77,7 +84,10 @@ func TestStandardLog(t *testing.T) {
 	if payloads.Load() != 1 {
 		t.Errorf("the agent got %d traces before the end, want 1", payloads.Load())
 	}
-	if len(got) != 4 { // and the start-up line
+	if r := got["OpenTelemetry reports an error"]; r.Severity != "WARNING" {
+		t.Errorf("OpenTelemetry's error: got %+v", r)
+	}
+	if len(got) != 5 { // and the start-up line
 		t.Errorf("got %d records:\n%s", len(got), out)
 	}
 }

@@ -2,7 +2,6 @@ package obs
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -59,6 +58,9 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		span.SetAttributes(semconv.ErrorTypeKey.String(errorType(err)))
 		span.SetStatus(codes.Error, errorText(err, p.Redactor))
 		return resp, err
+	}
+	if resp == nil {
+		return nil, nil //nolint:nilnil // a base's mistake, which net/http knows how to report
 	}
 	span.SetAttributes(semconv.HTTPResponseStatusCode(resp.StatusCode))
 	if resp.StatusCode >= 400 {
@@ -119,9 +121,14 @@ func serverPort(u *url.URL) int {
 }
 
 // inject writes the trace of ctx into r's headers, as far as r's host may see
-// it.
+// it. Headers of another trace, which a proxy's request has, would contradict
+// it or go where they must not, and are taken out.
 func inject(ctx context.Context, p *obsctx.Pipeline, r *http.Request) {
 	host := r.URL.Hostname()
+	for _, name := range p.Propagator.Fields() {
+		r.Header.Del(name)
+	}
+	r.Header.Del("Baggage")
 	if p.SendTrace != nil && !p.SendTrace(host) {
 		return
 	}
@@ -156,11 +163,5 @@ func hostPolicy(hosts []string) func(string) bool {
 	}
 }
 
-// errorText is err's text without the secrets of the URL in it.
-func errorText(err error, red *redact.Redactor) string {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Op + " " + red.URL(u.URL) + ": " + sprint(u.Err)
-	}
-	return sprint(err)
-}
+// errorText is err's text without the secrets of the URLs in it.
+func errorText(err error, red *redact.Redactor) string { return red.Text(sprint(err)) }

@@ -153,3 +153,60 @@ func TestTransportOfTelemetry(t *testing.T) {
 		t.Error("the request was traced")
 	}
 }
+
+// TestTransportReplacesHeaders: what a proxy's request carries of another
+// trace goes nowhere.
+func TestTransportReplacesHeaders(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		opts  Options
+		trace bool
+	}{
+		{"allowed", Options{}, true},
+		{"not allowed", Options{PropagationHosts: []string{"own.example"}}, false},
+	} {
+		_, ctx := recording(t, tt.opts)
+		base := &roundTrip{status: 200}
+		req, err := http.NewRequestWithContext(ctx, "GET", "https://foreign.example", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range map[string]string{
+			"Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "X-Datadog-Trace-Id": "7",
+			"X-Datadog-Origin": "rum", "X-Datadog-Tags": "_dd.p.tid=1111111111111111", "Baggage": "user=planted", "Accept": "x",
+		} {
+			req.Header.Set(name, value)
+		}
+		resp, err := Transport(base).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		h := base.seen.Header
+		if h.Get("Baggage") != "" || h.Get("X-Datadog-Origin") != "" || strings.Contains(h.Get("Traceparent"), "0af765") || h.Get("Accept") != "x" {
+			t.Errorf("%s: got %v", tt.name, h)
+		}
+		if got := h.Get("Traceparent") != ""; got != tt.trace {
+			t.Errorf("%s: carries a trace: got %t, want %t", tt.name, got, tt.trace)
+		}
+	}
+}
+
+// nothing is a base that returns neither a response nor an error.
+type nothing struct{}
+
+func (nothing) RoundTrip(*http.Request) (*http.Response, error) { return nil, nil }
+
+func TestTransportWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	_, ctx := recording(t, Options{})
+	req, err := http.NewRequestWithContext(ctx, "GET", "https://a.example", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := (&http.Client{Transport: Transport(nothing{})}).Do(req); err == nil {
+		resp.Body.Close()
+		t.Error("want net/http's own error")
+	}
+}

@@ -29,7 +29,11 @@ type stage struct {
 
 // configured are the variables that say where telemetry goes; each set one
 // means that somebody has decided.
-var configured = []string{"DD_TRACE_AGENT_URL", "DD_AGENT_HOST", "K_SERVICE", "CLOUD_RUN_JOB", "DD_TRACE_ENABLED", "OTEL_SDK_DISABLED"}
+var configured = []string{
+	"DD_TRACE_AGENT_URL", "DD_AGENT_HOST", "DD_TRACE_AGENT_PORT", "DD_TRACE_ENABLED", "OTEL_SDK_DISABLED",
+	"K_SERVICE", "CLOUD_RUN_JOB", "FUNCTION_TARGET",
+	"GCE_METADATA_HOST", "OBS_AGENT_AUTH", "OBS_AGENT_AUDIENCE",
+}
 
 func newStage() (*stage, error) {
 	for _, name := range configured {

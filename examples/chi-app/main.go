@@ -39,6 +39,11 @@ func main() {
 	}
 }
 
+const (
+	shopGrace      = 6 * time.Second
+	inventoryGrace = 3 * time.Second
+)
+
 type config struct {
 	addr, redis, redisKey string
 }
@@ -81,9 +86,10 @@ func run(ctx context.Context, c config) (err error) {
 	return err
 }
 
-// options leave everything else to the environment.
+// options leave everything else to the environment. Two services share the ten
+// seconds that Cloud Run would give: inventory stops once shop has.
 func options(service string, cache *rediscache.Cache) obs.Options {
-	o := obs.Options{Service: service}
+	o := obs.Options{Service: service, ShutdownGrace: shopGrace}
 	if cache != nil {
 		o.TokenCache = cache
 	}
@@ -108,13 +114,14 @@ func startInventory(ctx context.Context, tel *obs.Telemetry) (*neighbour, error)
 	return &neighbour{
 		url: "http://" + ln.Addr().String(),
 		stop: func() error {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), inventoryGrace)
 			defer cancel()
 			err := srv.Shutdown(ctx)
 			if e := <-ended; !errors.Is(e, http.ErrServerClosed) {
 				err = errors.Join(err, e)
 			}
-			return errors.Join(err, tel.Shutdown(ctx))
+			_ = tel.Shutdown(ctx) // what is lost is logged, and in the account
+			return err
 		},
 	}, nil
 }

@@ -5,11 +5,12 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -46,8 +47,7 @@ func TestMain(m *testing.M) {
 
 func start(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
-	addr := freeAddress(t)
-	p := &process{cmd: exec.Command(binary, append([]string{"-addr", addr}, args...)...), url: "http://" + addr, lines: make(chan string, 1000)}
+	p := &process{cmd: exec.Command(binary, append([]string{"-addr", "127.0.0.1:0"}, args...)...), lines: make(chan string, 1000)}
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
 	out, in := io.Pipe()
 	p.cmd.Stdout, p.cmd.Stderr = in, in
@@ -74,15 +74,15 @@ func start(t *testing.T, env []string, args ...string) *process {
 	return p
 }
 
-// freeAddress is a loopback address that was free a moment ago.
-func freeAddress(t *testing.T) string {
+// dead is an address where nobody listens.
+const dead = "127.0.0.1:1"
+
+var address = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+
+// serving waits until the shop listens.
+func (p *process) serving(t *testing.T) {
 	t.Helper()
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
+	p.url = "http://" + address.FindString(p.wait(t, "serving"))
 }
 
 // wait returns once a line with text in it has been printed.
@@ -148,7 +148,7 @@ func (p *process) interrupt(t *testing.T) int {
 func TestProcess(t *testing.T) {
 	t.Parallel()
 	p := start(t, nil)
-	p.wait(t, "serving")
+	p.serving(t)
 	for _, tt := range []struct {
 		path   string
 		status int
@@ -159,7 +159,7 @@ func TestProcess(t *testing.T) {
 		{"/fail", 500, "payment failed", "charge 9900 cents: card declined"},
 		{"/panic", 500, "Internal Server Error", "the shelf is empty"},
 		{"/slow", 200, "at last", "wait.for.truck"},
-		{"/none", 404, "404 page not found", "GET"},
+		{"/none", 404, "404 page not found", "GET /none 404"},
 	} {
 		status, body := p.get(t, tt.path, "Authorization", "Bearer planted-secret")
 		if status != tt.status || body != tt.body {
@@ -194,10 +194,7 @@ func TestProcess(t *testing.T) {
 // and each says once what is failing.
 func TestBackendsDown(t *testing.T) {
 	t.Parallel()
-	dead := func() string { return freeAddress(t) }
-	authenticated := func() []string {
-		return []string{"GCE_METADATA_HOST=" + dead(), "DD_TRACE_AGENT_URL=http://" + dead(), "OBS_AGENT_AUTH=google", "OBS_AGENT_AUDIENCE=https://agent.example"}
-	}
+	authenticated := []string{"GCE_METADATA_HOST=" + dead, "DD_TRACE_AGENT_URL=http://" + dead, "OBS_AGENT_AUTH=google", "OBS_AGENT_AUDIENCE=https://agent.example"}
 	tests := []struct {
 		name    string
 		env     []string
@@ -205,25 +202,29 @@ func TestBackendsDown(t *testing.T) {
 		failing string // said once by shop and once by inventory
 		account string
 	}{
-		{"agent", []string{"DD_TRACE_AGENT_URL=http://" + dead()}, nil,
+		{"agent", []string{"DD_TRACE_AGENT_URL=http://" + dead}, nil,
 			"does not take spans", "30 ended, 0 sent, 30 lost"},
-		{"metadata server", authenticated(), nil,
+		{"metadata server", authenticated, nil,
 			"no ID token", "30 ended, 0 sent, 30 lost"},
-		{"Redis", nil, []string{"-redis", dead(), "-redis-key", filepath.Join(t.TempDir(), "key")},
+		{"metadata server, asked for the project", authenticated, nil,
+			"does not tell the project", "30 ended, 0 sent, 30 lost"},
+		{"Redis", nil, []string{"-redis", dead, "-redis-key", filepath.Join(t.TempDir(), "key")},
 			"shared token cache is of no use", "30 ended, 30 sent, 0 lost; the agent has 30"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, tt.env, tt.args...)
-			p.wait(t, "serving")
+			p.serving(t)
 			for range 5 {
 				if status, _ := p.get(t, "/orders/7"); status != 200 {
 					t.Errorf("got %d, want 200", status)
 				}
 			}
 			p.wait(t, tt.failing)
-			p.interrupt(t)
+			if code := p.interrupt(t); code != 0 {
+				t.Errorf("exit code: got %d, want 0: a backend that fails fails no program", code)
+			}
 			out := p.printed()
 			if got := strings.Count(out, tt.failing); got != 2 {
 				t.Errorf("%q is said %d times, want once a service", tt.failing, got)
@@ -244,7 +245,7 @@ func TestRedis(t *testing.T) {
 	t.Parallel()
 	server := miniredis.RunT(t)
 	p := start(t, nil, "-redis", server.Addr(), "-redis-key", filepath.Join(t.TempDir(), "key"))
-	p.wait(t, "serving")
+	p.serving(t)
 	if status, _ := p.get(t, "/orders/7"); status != 200 {
 		t.Errorf("got %d, want 200", status)
 	}
@@ -258,6 +259,40 @@ func TestRedis(t *testing.T) {
 	}
 	if code := p.interrupt(t); code != 0 || strings.Contains(p.printed(), "shared token cache is of no use") {
 		t.Errorf("exit code %d:\n%s", code, p.printed())
+	}
+}
+
+// TestSecondInterrupt does not wait for the request in flight.
+func TestSecondInterrupt(t *testing.T) {
+	t.Parallel()
+	p := start(t, nil)
+	p.serving(t)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/slow", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan struct{})
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { close(asked) },
+	}))
+	go func() {
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	<-asked
+	p.get(t, "/healthz") // so that the other is being served, most likely
+	for _, next := range []string{"stopping", ""} {
+		if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		if next != "" {
+			p.wait(t, next)
+		}
+	}
+	_ = p.cmd.Wait() // its error is the exit code
+	if code := p.cmd.ProcessState.ExitCode(); code != 130 {
+		t.Errorf("exit code: got %d, want 130:\n%s", code, p.printed())
 	}
 }
 

@@ -34,18 +34,22 @@ func tokenCache(addr, keyFile string) (cache *rediscache.Cache, stop func(), err
 	return cache, func() { _ = cache.Close() }, nil
 }
 
-// loadKey reads a key, or makes one that its owner alone can read.
+// loadKey reads a key, or makes one that its owner alone can read. Of two
+// programs that make one at once, one takes the other's.
 func loadKey(file string) ([]byte, error) {
-	key, err := os.ReadFile(file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		key = make([]byte, 32)
-		rand.Read(key) // never fails
-		return key, os.WriteFile(file, key, 0o600)
-	case err != nil:
-		return nil, err
-	case len(key) != 32:
-		return nil, fmt.Errorf("%s has %d bytes, want 32", file, len(key))
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		key, err := os.ReadFile(file)
+		if err == nil && len(key) != 32 {
+			err = fmt.Errorf("%s has %d bytes, want 32", file, len(key))
+		}
+		return key, err
 	}
-	return key, nil
+	if err != nil {
+		return nil, err
+	}
+	key := make([]byte, 32)
+	rand.Read(key) // never fails
+	_, err = f.Write(key)
+	return key, errors.Join(err, f.Close())
 }

@@ -175,7 +175,7 @@ func (r *Redactor) URL(raw string) string {
 		return raw
 	}
 	u, err := url.Parse(raw)
-	if err != nil {
+	if err != nil || u.Opaque != "" { // user:password@host is opaque
 		return Placeholder
 	}
 	if u.User != nil {
@@ -183,4 +183,41 @@ func (r *Redactor) URL(raw string) string {
 	}
 	u.RawQuery = r.Query(u.RawQuery)
 	return u.String()
+}
+
+// Text returns s with the URLs in it treated as URL treats them: errors quote
+// them whole. Text without a URL comes back as it is.
+func (r *Redactor) Text(s string) string {
+	const mark = "://"
+	i := strings.Index(s, mark)
+	if i < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i >= 0 {
+		start := i
+		for start > 0 && isScheme(s[start-1]) {
+			start--
+		}
+		end := i + len(mark)
+		for end < len(s) && !endsURL(s[end]) {
+			end++
+		}
+		b.WriteString(s[:start])
+		b.WriteString(r.URL(s[start:end]))
+		s = s[end:]
+		i = strings.Index(s, mark)
+	}
+	b.WriteString(s)
+	return b.String()
+}
+
+func isScheme(c byte) bool {
+	c = lower(c)
+	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '+' || c == '-' || c == '.'
+}
+
+// endsURL reports whether c can stand in no URL, or ends one in a text.
+func endsURL(c byte) bool {
+	return c <= ' ' || c == '"' || c == '\'' || c == '`' || c == '<' || c == '>' || c == '\\' || c == 0x7f
 }

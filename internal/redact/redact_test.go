@@ -45,10 +45,28 @@ func TestURL(t *testing.T) {
 		{"https://a.example/?%zz=s", "https://a.example/?%zz=s"},
 		{"http://u:p@ho st/", Placeholder},
 		{"redis://:p@10.0.0.3:6379/0", "redis://REDACTED@10.0.0.3:6379/0"},
+		{"user:p@host:8126", Placeholder},
 	}
 	for _, tt := range tests {
 		if got := New(nil).URL(tt.raw); got != tt.want {
 			t.Errorf("%q: got %q, want %q", tt.raw, got, tt.want)
+		}
+	}
+}
+
+func TestText(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ text, want string }{
+		{"no route to host", "no route to host"},
+		{`Get "https://u:p@a.example/x?sig=s&a=b": no route`, `Get "https://REDACTED@a.example/x?sig=REDACTED&a=b": no route`},
+		{"a://b?token=s, c://d?token=s", "a://b?token=REDACTED c://d?token=REDACTED"},
+		{"://", "://"},
+		{"x://u:p@[bad", Placeholder},
+		{"see https://a.example/?a=b.", "see https://a.example/?a=b."},
+	}
+	for _, tt := range tests {
+		if got := New(nil).Text(tt.text); got != tt.want {
+			t.Errorf("%q: got %q, want %q", tt.text, got, tt.want)
 		}
 	}
 }
@@ -76,5 +94,8 @@ func FuzzQuery(f *testing.F) {
 			t.Errorf("got %q", got)
 		}
 		r.URL(before + "?" + after)
+		if got := r.Text(before + " https://x/?token=" + planted + " " + after); strings.Contains(got, planted) {
+			t.Errorf("got %q", got)
+		}
 	})
 }

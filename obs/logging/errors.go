@@ -99,7 +99,7 @@ func (l *line) errorText(err error) string {
 			text = strings.ReplaceAll(text, quoted[1:len(quoted)-1], clean)
 		}
 	})
-	return text
+	return l.red.Text(text)
 }
 
 func (l *line) eachURL(err error, budget *int, f func(string)) {
