@@ -104,7 +104,7 @@ func (t *Telemetry) sayFarewell() {
 		return
 	}
 	s := t.exporter.Stats()
-	level, lost := slog.LevelInfo, s.Dropped.Total()
+	level, lost := slog.LevelInfo, s.Dropped.Total()-s.Dropped.Unsampled
 	if lost > 0 {
 		level = slog.LevelWarn
 	} else if !t.settings.startupLog {
@@ -121,6 +121,9 @@ func (t *Telemetry) sayFarewell() {
 		if reason.spans > 0 {
 			attrs = append(attrs, slog.Int64("lost."+reason.name, reason.spans))
 		}
+	}
+	if n := s.Dropped.Unsampled; n > 0 {
+		attrs = append(attrs, slog.Int64("spans.unsampled", n)) // others stand for them in the statistics
 	}
 	t.internal.LogAttrs(obsctx.Suppress(context.Background()), level, "telemetry stopped", attrs...)
 }

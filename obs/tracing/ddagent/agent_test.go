@@ -58,7 +58,11 @@ type fakeAgent struct {
 	accepted map[uint64]int // times each span id was accepted
 	traces   [][]span
 	requests int
-	bodies   []int // length of each
+	infos    int                       // times /info was read
+	info     func(http.ResponseWriter) // answers /info; nil: 404
+	state    string                    // Datadog-Agent-State of what it accepts
+	paths    []string                  // of each request
+	bodies   []int                     // length of each
 	headers  []http.Header
 	at       []time.Time
 	fault    func(w http.ResponseWriter, r *http.Request, n int, body []byte) bool // true: it has answered request n
@@ -104,7 +108,20 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.mu.Lock()
+	if r.URL.Path == "/info" {
+		w.Header().Set(headerState, a.state)
+		a.infos++
+		info := a.info
+		a.mu.Unlock()
+		if info == nil {
+			http.NotFound(w, r)
+			return
+		}
+		info(w)
+		return
+	}
 	a.requests++
+	a.paths = append(a.paths, r.URL.Path)
 	n := a.requests
 	a.bodies = append(a.bodies, len(body))
 	a.headers = append(a.headers, r.Header.Clone())
@@ -118,8 +135,15 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *fakeAgent) accept(w http.ResponseWriter, r *http.Request, body []byte) {
-	traces, err := tracesOf(body)
-	if err != nil || r.URL.Path != "/v0.4/traces" {
+	decode := tracesOf
+	if r.URL.Path == "/v1.0/traces" {
+		decode = tracesOfV1
+	} else if r.URL.Path != "/v0.4/traces" {
+		http.NotFound(w, r)
+		return
+	}
+	traces, err := decode(body)
+	if err != nil {
 		http.Error(w, "cannot decode", http.StatusBadRequest)
 		return
 	}
@@ -130,9 +154,24 @@ func (a *fakeAgent) accept(w http.ResponseWriter, r *http.Request, body []byte) 
 		}
 	}
 	a.traces = append(a.traces, traces...)
+	w.Header().Set(headerState, a.state)
 	a.mu.Unlock()
 	w.Header().Set("Datadog-Agent-Version", "7.80.0")
 	io.WriteString(w, `{"rate_by_service":{"service:,env:":1}}`)
+}
+
+// speak lets /info list v1.0 from now on, or not, under a state of its own.
+func (a *fakeAgent) speak(state string, v1 bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.state = state
+	a.info = func(w http.ResponseWriter) {
+		if v1 {
+			io.WriteString(w, `{"version":"7.80.0","endpoints":["/v0.4/traces","/v1.0/traces"]}`)
+		} else {
+			io.WriteString(w, `{"version":"7.60.0","endpoints":["/v0.4/traces"]}`)
+		}
+	}
 }
 
 func (a *fakeAgent) set(fault func(http.ResponseWriter, *http.Request, int, []byte) bool) {

@@ -15,7 +15,7 @@ import (
 // one gives way to an attribute that has the new key already.
 func (e *encoder) attributes(b []byte, attrs []attribute.KeyValue) []byte {
 	for i, kv := range attrs {
-		k := e.keys.lookup(string(kv.Key))
+		k := e.infos[i]
 		if !k.moved || !taken(attrs, i, k, func(key string) string { return e.keys.lookup(key).as }) {
 			b = e.attribute(b, k, kv.Value)
 		}
@@ -29,7 +29,7 @@ const maxUnique = 1024
 
 // taken says whether attrs has the key that its i-th attribute goes out under
 // a second time. as says what becomes of a key.
-func taken(attrs []attribute.KeyValue, i int, k keyInfo, as func(string) string) bool {
+func taken(attrs []attribute.KeyValue, i int, k *keyInfo, as func(string) string) bool {
 	if len(attrs) > maxUnique {
 		return false
 	}
@@ -58,7 +58,7 @@ func repeated(attrs []attribute.KeyValue, i int) bool {
 	return false
 }
 
-func (e *encoder) attribute(b []byte, k keyInfo, v attribute.Value) []byte {
+func (e *encoder) attribute(b []byte, k *keyInfo, v attribute.Value) []byte {
 	if k.treat == omit || k.treat == keepTrace || k.treat == dropTrace || k.as == "" {
 		return b
 	}
@@ -68,28 +68,30 @@ func (e *encoder) attribute(b []byte, k keyInfo, v attribute.Value) []byte {
 	}
 	switch k.treat {
 	case secret:
-		return e.str(b, k.as, redact.Placeholder)
+		return e.str(b, k, redact.Placeholder)
 	case redactURL:
-		return e.str(b, k.as, clean(e.keys.redactor.URL(v.String()), maxValue))
+		return e.str(b, k, clean(e.keys.redactor.URL(v.String()), maxValue))
+	case redactText:
+		return e.str(b, k, clean(e.keys.redactor.Text(v.String()), maxValue))
 	case redactArgs:
-		return e.str(b, k.as, clean(e.keys.redactor.Query(v.String()), maxValue))
+		return e.str(b, k, clean(e.keys.redactor.Query(v.String()), maxValue))
 	case asText:
 		if v.Type() != attribute.INT64 {
-			return e.str(b, k.as, clean(v.String(), maxValue))
+			return e.str(b, k, clean(v.String(), maxValue))
 		}
 		var buf [20]byte
 		digits := strconv.AppendInt(buf[:0], v.AsInt64(), 10)
-		b = appendStr(append(b, kindString), k.as)
+		b = appendKey(append(b, kindString), k)
 		return append(binary.AppendUvarint(b, uint64(len(digits))), digits...)
 	case asSwitch:
 		var n uint64
 		if truth(v) {
 			n = 1
 		}
-		b = appendStr(append(b, kindInt), k.as)
+		b = appendKey(append(b, kindInt), k)
 		return binary.LittleEndian.AppendUint64(b, n)
 	}
-	return appendAttr(b, k.as, v)
+	return appendAttr(b, k, v)
 }
 
 // text appends an attribute of our own making, unless its key is a secret's.
@@ -97,24 +99,25 @@ func (e *encoder) text(b []byte, key, value string) []byte {
 	if len(b) > e.limit {
 		return b
 	}
-	if e.keys.lookup(key).treat == secret {
+	k := e.keys.lookup(key)
+	if k.treat == secret {
 		value = redact.Placeholder
 	}
-	return e.str(b, key, clean(value, maxValue))
+	return e.str(b, k, clean(value, maxValue))
 }
 
-func (e *encoder) str(b []byte, key, value string) []byte {
-	return appendStr(appendStr(append(b, kindString), key), value)
+func (e *encoder) str(b []byte, k *keyInfo, value string) []byte {
+	return appendStr(appendKey(append(b, kindString), k), value)
 }
 
 // appendAttr appends one attribute with a value of any type. NaN and the
 // infinities have no place in Datadog's metrics and are left out.
-func appendAttr(b []byte, key string, v attribute.Value) []byte {
+func appendAttr(b []byte, k *keyInfo, v attribute.Value) []byte {
 	kind := kindOf(v)
 	if kind == kindFloat && !finite(v.AsFloat64()) {
 		return b
 	}
-	return appendValue(appendStr(append(b, kind), key), v)
+	return appendValue(appendKey(append(b, kind), k), v)
 }
 
 func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
@@ -234,17 +237,17 @@ func (e *encoder) nested(b []byte, attrs []attribute.KeyValue) []byte {
 		if kv.Key == "" || len(b) > e.limit || repeated(attrs, i) {
 			continue
 		}
-		k := e.keys.lookup(string(kv.Key))
-		k.as = own(string(kv.Key))
-		if k.cut = k.as != string(kv.Key); k.cut && taken(attrs, i, k, own) {
+		k := *e.keys.lookup(string(kv.Key))
+		k.as, k.number = own(string(kv.Key)), 0
+		if k.cut = k.as != string(kv.Key); k.cut && taken(attrs, i, &k, own) {
 			continue
 		}
 		switch k.treat {
-		case secret, redactURL, redactArgs:
+		case secret, redactURL, redactArgs, redactText:
 		default:
 			k.treat = keep
 		}
-		b = e.attribute(b, k, kv.Value)
+		b = e.attribute(b, &k, kv.Value)
 	}
 	seal(b, at)
 	return b

@@ -13,8 +13,10 @@ import (
 type chunk struct {
 	records  string
 	spans    int
-	root     int  // where the local root's record begins; -1: not here
-	override bool // a span of it names a service of its own
+	root     int     // where the local root's record begins; -1: not here
+	override bool    // a span of it names a service of its own
+	failed   bool    // a span of it has the status Error
+	rate     float64 // of such traces go out: their weight is 1/rate; 0 is 1
 
 	id    *identity
 	trace trace.TraceID
@@ -40,9 +42,19 @@ const chunkOverhead = 384
 func (c *chunk) cost() int64 { return int64(len(c.records)) + chunkOverhead }
 
 // size estimates c's bytes in a payload, on the high side: v0.4 repeats the
-// names of the fields and the common tags on each span.
+// names of the fields, the keys of attributes and the common tags on each span.
 func (c *chunk) size() int {
-	return len(c.records)*9/8 + c.spans*(c.id.size+190) + 400
+	return len(c.records)*2 + c.spans*(c.id.size+190) + 400
+}
+
+// sizeIn is size for one version. In v1.0 most strings are numbers: this is
+// twice what ordinary spans take, though not what strings that are all
+// different would.
+func (c *chunk) sizeIn(v version) int {
+	if v == v10 {
+		return len(c.records)/2 + c.spans*(4*len(c.id.tags)+40) + 100
+	}
+	return c.size()
 }
 
 // class is c's place among the priorities, 0 the lowest.
@@ -93,6 +105,22 @@ func (c *chunk) each(f func(v spanView, first bool)) {
 			n++
 		}
 	}
+}
+
+// weight returns the rate that v carries, if it does. The agent reads it on the
+// span it takes for the root: one without a parent, else any whose parent is
+// not here.
+func (c *chunk) weight(v *spanView) (rate float64, ok bool) {
+	return c.rate, c.rate > 0 && c.rate < 1 && (c.root < 0 || v.flags&flagRoot != 0)
+}
+
+// share returns what a _sample_rate of the span's own says: a sampler's, by
+// which ours must be multiplied.
+func share(a attrView) float64 {
+	if r := a.float(); (a.kind == kindFloat || a.kind == kindInt) && r > 0 && r <= 1 {
+		return r
+	}
+	return 1
 }
 
 // topLevel returns a function that says whether a span is its service's entry:

@@ -2,8 +2,8 @@ package ddagent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,16 +23,18 @@ const tracerVersion = "0.1.0"
 // client posts payloads to one agent.
 type client struct {
 	http    *http.Client
-	own     bool   // http is ours to close
-	url     string // of the endpoint
+	own     bool             // http is ours to close
+	urls    [versions]string // of the endpoints
+	infoURL string
 	name    string // of the agent, for people: no credentials in it
 	header  http.Header
 	process process
-	err     error // why there is no url
+	timeout time.Duration // of an attempt
+	err     error         // why there are no urls
 }
 
 func newClient(o Options, p process) *client {
-	c := &client{process: p, header: http.Header{
+	c := &client{process: p, timeout: attemptTimeout, header: http.Header{
 		"Content-Type":                      {"application/msgpack"},
 		"User-Agent":                        {"kumihimo/" + tracerVersion},
 		"Datadog-Meta-Lang":                 {"go"},
@@ -42,6 +44,12 @@ func newClient(o Options, p process) *client {
 		"Datadog-Client-Computed-Top-Level": {"yes"},
 		"Datadog-Send-Real-Http-Status":     {"true"}, // else an overloaded agent says 200 and throws the payload away
 	}}
+	if p.container.id != "" {
+		c.header.Set("Datadog-Container-ID", p.container.id)
+	}
+	if p.container.entity != "" {
+		c.header.Set("Datadog-Entity-ID", p.container.entity)
+	}
 	u, err := url.Parse(o.URL)
 	switch {
 	case err != nil:
@@ -52,19 +60,23 @@ func newClient(o Options, p process) *client {
 		c.fail(fmt.Errorf("ddagent: malformed agent URL: %w", err))
 	case u.Scheme == "unix" && u.Path != "":
 		c.name, c.own = "unix://"+u.Path, true
-		c.url = "http://localhost/v0.4/traces"
+		c.endpoints(&url.URL{Scheme: "http", Host: "localhost"})
 		c.http = &http.Client{Transport: newTransport(func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer().DialContext(ctx, "unix", u.Path)
 		})}
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
 		c.name = u.Host
 		u.RawQuery, u.Fragment = "", ""
-		c.url = u.JoinPath("v0.4", "traces").String()
+		c.endpoints(u)
 		if o.HTTPClient == nil {
 			c.own = true
 			c.http = &http.Client{Transport: newTransport(dialer().DialContext)}
 		} else {
 			h := *o.HTTPClient
+			if h.Timeout > 0 { // kept here, where a freeze does not count
+				c.timeout = min(h.Timeout, c.timeout)
+				h.Timeout = 0
+			}
 			c.http = &h
 		}
 	default:
@@ -74,6 +86,13 @@ func newClient(o Options, p process) *client {
 		c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
 	return c
+}
+
+func (c *client) endpoints(base *url.URL) {
+	for v, path := range tracePaths {
+		c.urls[v] = base.JoinPath(path).String()
+	}
+	c.infoURL = base.JoinPath("info").String()
 }
 
 func (c *client) fail(err error) { c.name, c.err = "unusable agent URL", err }
@@ -112,8 +131,18 @@ type answer struct {
 	outcome    outcome
 	status     int // 0: there was no answer
 	retryAfter time.Duration
-	err        error // what was wrong
+	state      string        // the agent's configuration
+	err        error         // what was wrong
+	frozen     time.Duration // of the time it took, the process did not run
+
+	rates        map[string]float64 // nil: as before
+	ratesVersion string
 }
+
+const (
+	headerState = "Datadog-Agent-State"
+	headerRates = "Datadog-Rates-Payload-Version"
+)
 
 const (
 	maxErrorBody = 4 << 10
@@ -121,18 +150,28 @@ const (
 )
 
 // post sends one payload of n chunks and judges the answer.
-func (c *client) post(ctx context.Context, p *payload, n int) answer {
+func (c *client) post(ctx context.Context, v version, p *payload, n int, rates string) answer {
 	if c.err != nil {
 		return answer{outcome: rejected, err: c.err}
 	}
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, nil)
+	ctx, attempt := beginAttempt(ctx, c.timeout)
+	a := c.try(ctx, v, p, n, rates)
+	frozen, expired := attempt.end()
+	a.frozen = frozen
+	if expired && a.outcome == failed {
+		a.err = fmt.Errorf("no answer in %v: %w", c.timeout, a.err)
+	}
+	return a
+}
+
+func (c *client) try(ctx context.Context, v version, p *payload, n int, rates string) answer {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.urls[v], nil)
 	if err != nil {
 		return answer{outcome: rejected, err: err}
 	}
 	req.Header = c.header.Clone()
 	req.Header.Set("X-Datadog-Trace-Count", strconv.Itoa(n))
+	req.Header.Set(headerRates, cmp.Or(rates, ratesUnknown))
 	req.ContentLength = int64(len(p.data))
 	req.Body = p.reader()
 	req.GetBody = func() (io.ReadCloser, error) { return p.reader(), nil }
@@ -149,10 +188,11 @@ func (c *client) post(ctx context.Context, p *payload, n int) answer {
 }
 
 func judge(resp *http.Response) answer {
-	a := answer{status: resp.StatusCode}
+	a := answer{status: resp.StatusCode, state: resp.Header.Get(headerState)}
 	if a.status/100 == 2 {
 		body, err := io.ReadAll(io.LimitReader(resp.Body, maxRatesBody))
 		if fromAgent(resp.Header, body) {
+			a.rates, a.ratesVersion = readRates(body), resp.Header.Get(headerRates)
 			return a
 		}
 		a.outcome, a.err = failed, errors.New("the answer is not an agent's")
@@ -169,7 +209,7 @@ func judge(resp *http.Response) answer {
 	case a.status == http.StatusRequestTimeout, a.status == http.StatusTooManyRequests, a.status >= 500:
 		a.outcome = failed
 		a.retryAfter = retryAfter(resp.Header.Get("Retry-After"))
-	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden, a.status/100 == 3:
+	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden, a.status == http.StatusNotFound, a.status/100 == 3:
 		a.outcome = refused
 		a.retryAfter = retryAfter(resp.Header.Get("Retry-After"))
 	default:
@@ -194,10 +234,7 @@ func fromAgent(h http.Header, body []byte) bool {
 	if string(body) == "OK" {
 		return true
 	}
-	var rates struct {
-		ByService map[string]float64 `json:"rate_by_service"`
-	}
-	return json.Unmarshal(body, &rates) == nil && rates.ByService != nil
+	return readRates(body) != nil
 }
 
 // retryAfter reads a Retry-After header (RFC 9110, section 10.2.3); what it

@@ -32,6 +32,10 @@ func TestRequest(t *testing.T) {
 	var got *http.Request
 	var body []byte
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/prefix/info" {
+			http.NotFound(w, r)
+			return
+		}
 		got = r
 		body, _ = io.ReadAll(r.Body)
 		io.WriteString(w, "OK\n")
@@ -102,6 +106,12 @@ func TestRequestsAreTelemetrysOwn(t *testing.T) {
 	_, err := sendOne(t, Options{HTTPClient: &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 		defer r.Body.Close()
 		suppressed = obsctx.Suppressed(r.Context())
+		if r.Method == http.MethodGet {
+			if !suppressed {
+				t.Error("/info is asked outside of telemetry's own context")
+			}
+			return &http.Response{StatusCode: 404, Body: http.NoBody}, nil
+		}
 		first, _ := io.ReadAll(r.Body)
 		second, err := r.GetBody()
 		if err == nil {

@@ -22,6 +22,9 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
 	"github.com/kumihimo/kumihimo/internal/redact"
 )
 
@@ -37,12 +40,20 @@ type Options struct {
 	HTTPClient *http.Client
 
 	// QueueBytes bounds what waits for the agent, records of unfinished
-	// traces included. Zero means 16 MiB.
+	// traces included. Zero means 16 MiB, or 5 % of the memory there is
+	// (GOMEMLIMIT, the container's limit) if that is less.
 	QueueBytes int64
 
 	// FlushInterval is how long a finished chunk waits for company. Zero
 	// means 2 s.
 	FlushInterval time.Duration
+
+	// UnsampledPerSecond is the number of traces a second with a priority of 0
+	// or less that all go to the agent, for its statistics and its sampler of
+	// errors, and as many again of those with an error. Above it one of N goes,
+	// weighted so that the statistics stay true. Zero means 100, a negative
+	// number no limit.
+	UnsampledPerSecond int
 
 	// Service, Env and Version stand on every span whose own attributes or
 	// resource say nothing else.
@@ -54,6 +65,10 @@ type Options struct {
 	// Redactor finds the attributes whose values stay secret. Nil means the
 	// default keys.
 	Redactor *redact.Redactor
+
+	// MeterProvider gets the account of [Stats] as metrics, until Shutdown. Nil
+	// means none.
+	MeterProvider metric.MeterProvider
 
 	// Logger gets the exporter's own diagnostics: one record when the agent
 	// begins to fail and one when it is back. Nil discards them.
@@ -69,12 +84,27 @@ type ProcessorOptions struct {
 	// PartialFlushAge is how long finished spans wait for the rest of their
 	// trace at most, give or take the same again. Zero means 30 s.
 	PartialFlushAge time.Duration
+
+	// Map changes what a span is called in Datadog. It gets the names that the
+	// span would have, and returns those it has; one that is empty stays. It
+	// runs when a span ends, so it must be quick, and the span is read only. If
+	// it panics the names stay. Nil means no change.
+	Map func(s sdktrace.ReadOnlySpan, n Names) Names
+}
+
+// Names are what Datadog groups spans by.
+type Names struct {
+	Service   string // "shop"
+	Operation string // "http.server.request"
+	Resource  string // "GET /users/{id}"
+	Type      string // "web"; the agent obfuscates resources by it: sql, redis, …
 }
 
 const (
 	defaultURL           = "http://localhost:8126"
 	defaultQueueBytes    = 16 << 20
 	defaultFlushInterval = 2 * time.Second
+	defaultUnsampled     = 100
 
 	maxPayload      = 1 << 20          // estimated bytes of one request; the agent gives a body 5 s
 	maxAge          = 10 * time.Minute // a chunk the agent did not want for so long expires
@@ -87,7 +117,10 @@ func (o Options) withDefaults() Options {
 		o.URL = defaultURL
 	}
 	if o.QueueBytes <= 0 {
-		o.QueueBytes = defaultQueueBytes
+		o.QueueBytes = defaultQueue()
+	}
+	if o.UnsampledPerSecond == 0 {
+		o.UnsampledPerSecond = defaultUnsampled
 	}
 	if o.FlushInterval <= 0 {
 		o.FlushInterval = defaultFlushInterval

@@ -17,6 +17,10 @@ import (
 func agent() *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
+		if r.URL.Path == "/info" {
+			io.WriteString(w, `{"endpoints":["/v0.4/traces","/v1.0/traces"]}`)
+			return
+		}
 		fmt.Println("agent: traces", r.Header.Get("X-Datadog-Trace-Count"), "to", r.URL.Path)
 		w.Header().Set("Datadog-Agent-Version", "7.80.0")
 		io.WriteString(w, `{"rate_by_service":{}}`)
@@ -42,7 +46,7 @@ func ExampleNewExporter() {
 	stats := exporter.Stats()
 	fmt.Println("sent", stats.Sent, "dropped", stats.Dropped.Total())
 	// Output:
-	// agent: traces 1 to /v0.4/traces
+	// agent: traces 1 to /v1.0/traces
 	// sent 1 dropped 0
 }
 
@@ -69,7 +73,7 @@ func ExampleNewProcessor() {
 		fmt.Println(err)
 	}
 	// Output:
-	// agent: traces 1 to /v0.4/traces
+	// agent: traces 1 to /v1.0/traces
 	// sent 1 open 1
-	// agent: traces 1 to /v0.4/traces
+	// agent: traces 1 to /v1.0/traces
 }

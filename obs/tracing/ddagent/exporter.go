@@ -21,6 +21,7 @@ type Exporter struct {
 	stats  counters
 	used   atomic.Int64 // bytes of records in groups, queue and flight
 	client *client
+	rates  rateTable
 
 	ctx    context.Context // of every request; marked as telemetry's own
 	cancel context.CancelFunc
@@ -33,6 +34,7 @@ type Exporter struct {
 	mu         sync.Mutex // guards what follows
 	processors []*Processor
 	queue      queue
+	thinner    thinner
 	inFlight   []chunk
 	waiters    []waiter
 	next       uint64        // seq of the next chunk
@@ -40,6 +42,8 @@ type Exporter struct {
 	running    bool
 	stopping   bool // the goroutine ends once the queue is empty
 	dead       bool // chunks that come are dropped
+
+	unobserve func() // ends the metrics
 
 	over chan struct{} // closed when the first Shutdown has returned
 	left error         // what it returned
@@ -62,8 +66,17 @@ func NewExporter(opts Options) *Exporter {
 		over: make(chan struct{}),
 	}
 	e.keys.redactor = opts.Redactor
-	e.client = newClient(opts, process{pid: os.Getpid(), runtimeID: newUUID()})
+	e.thinner.limit = opts.UnsampledPerSecond
+	e.client = newClient(opts, process{pid: os.Getpid(), runtimeID: newUUID(), container: thisContainer()})
 	e.ctx, e.cancel = context.WithCancel(obsctx.Suppress(context.Background()))
+	e.unobserve = func() {}
+	if opts.MeterProvider != nil {
+		if r, err := e.observe(opts.MeterProvider); err != nil {
+			opts.Logger.Warn("spans are exported without metrics", "error", err)
+		} else {
+			e.unobserve = func() { r.Unregister() } //nolint:errcheck // there is nobody to tell
+		}
+	}
 	return e
 }
 
@@ -120,7 +133,7 @@ func (e *Exporter) evict() bool {
 }
 
 // enqueue takes over a chunk whose spans have been waiting in a group.
-func (e *Exporter) enqueue(c chunk) {
+func (e *Exporter) enqueue(c chunk, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stats.pending.Add(-int64(c.spans))
@@ -129,7 +142,14 @@ func (e *Exporter) enqueue(c chunk) {
 		e.stats.shutdown.Add(int64(c.spans))
 		return
 	}
-	c.seq, c.at = e.next, time.Now()
+	if c.facts.decision.Priority <= 0 {
+		ok := true
+		if c.rate, ok = e.thinner.pass(&c, now); !ok {
+			e.stats.unsampled.Add(int64(c.spans))
+			return
+		}
+	}
+	c.seq, c.at = e.next, now
 	e.next++
 	before := e.queue.size
 	e.queue.push(c)
@@ -308,6 +328,7 @@ func (e *Exporter) drain(ctx context.Context) error {
 	case <-grace.C: // a RoundTripper that does not mind its context
 	}
 	lost := e.abandon()
+	e.unobserve()
 	e.client.close()
 	if lost > 0 {
 		return fmt.Errorf("ddagent: shutdown: %d spans not delivered to %s: %w", lost, e.client.name, ctx.Err())

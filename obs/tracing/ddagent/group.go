@@ -24,10 +24,12 @@ type group struct {
 	next    *group
 
 	open     int
+	touched  int64  // how many spans had begun when the group's youngest did
 	buf      []byte // records of ended spans
 	spans    int    // in buf
 	root     int    // where the local root's record begins in buf, or -1
 	override bool   // a span in buf has a service of its own
+	failed   bool   // a span in buf has failed
 	first    time.Time
 }
 
@@ -56,6 +58,7 @@ func (g *group) append(record []byte, now time.Time) {
 		g.root = len(g.buf)
 	}
 	g.override = g.override || record[flagsAt]&flagOverride != 0
+	g.failed = g.failed || record[flagsAt]&flagError != 0
 	g.buf = append(g.buf, record...)
 	g.spans++
 }
@@ -78,10 +81,10 @@ func (g *group) decide(verdict treatment) {
 func (g *group) cut(id *identity) chunk {
 	c := chunk{
 		records: string(g.buf), // the one copy, of the exact size
-		spans:   g.spans, root: g.root, override: g.override,
+		spans:   g.spans, root: g.root, override: g.override, failed: g.failed,
 		id: id, trace: g.trace, facts: g.facts(),
 	}
-	g.buf, g.spans, g.root, g.override = g.buf[:0], 0, -1, false
+	g.buf, g.spans, g.root, g.override, g.failed = g.buf[:0], 0, -1, false, false
 	return c
 }
 

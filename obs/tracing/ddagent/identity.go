@@ -16,22 +16,29 @@ import (
 // that stand on each of them. It is immutable.
 type identity struct {
 	source  *resource.Resource
+	keys    *keyTable // that the records of its spans refer to
 	service string
+
+	env, version string // as the tags have them
+
 	tags    []tag  // sorted by key
 	lengths uint64 // bit n is set if a tag's key has a length of n modulo 64
 	size    int    // bytes of the tags
 	facts   factSet
 }
 
-type tag struct{ key, value string }
+type tag struct {
+	key, value string
+	promoted   bool // v1.0 says it once a payload
+}
 
 // newIdentity puts together what res and o say. Options stand above the
 // resource for env and version, and below it for the service, unless the
 // resource only has the SDK's own guess.
 func newIdentity(o Options, keys *keyTable, res *resource.Resource) *identity {
-	id := &identity{source: res}
+	id := &identity{source: res, keys: keys}
 	tags := make(map[string]string)
-	add := func(k keyInfo, v attribute.Value) {
+	add := func(k *keyInfo, v attribute.Value) {
 		if k.fact != factNone {
 			id.facts[k.fact] = factText(k, v)
 		}
@@ -55,13 +62,21 @@ func newIdentity(o Options, keys *keyTable, res *resource.Resource) *identity {
 	unify(tags, ext.Environment, o.Env, "deployment.environment.name", "deployment.environment")
 	unify(tags, ext.Version, o.Version, "service.version")
 	tags["language"] = "go"
+	id.env, id.version = tags[ext.Environment], tags[ext.Version]
 	for k, v := range tags {
-		id.tags = append(id.tags, tag{k, v})
+		promoted := k == ext.Environment || k == ext.Version || k == "language"
+		id.tags = append(id.tags, tag{k, v, promoted})
 		id.lengths |= 1 << (len(k) & 63)
 		id.size += len(k) + len(v) + 4
 	}
 	sort.Slice(id.tags, func(i, j int) bool { return id.tags[i].key < id.tags[j].key })
 	return id
+}
+
+// agrees says whether chunks of both may stand in one payload: v1.0, and the
+// agent's statistics in any version, know one env and version a payload.
+func (id *identity) agrees(other *identity) bool {
+	return id == other || id.env == other.env && id.version == other.version
 }
 
 // unify sets a unified service tag from the option, else from a resource
@@ -78,7 +93,7 @@ func unify(tags map[string]string, key, option string, attributes ...string) {
 	}
 }
 
-func resourceText(keys *keyTable, k keyInfo, v attribute.Value) string {
+func resourceText(keys *keyTable, k *keyInfo, v attribute.Value) string {
 	switch k.treat {
 	case omit, keepTrace, dropTrace:
 		return ""
@@ -86,6 +101,8 @@ func resourceText(keys *keyTable, k keyInfo, v attribute.Value) string {
 		return redact.Placeholder
 	case redactURL:
 		return keys.redactor.URL(v.String())
+	case redactText:
+		return keys.redactor.Text(v.String())
 	case redactArgs:
 		return keys.redactor.Query(v.String())
 	default:
@@ -93,17 +110,17 @@ func resourceText(keys *keyTable, k keyInfo, v attribute.Value) string {
 	}
 }
 
-// overridden marks in over the tags of which attrs have the key.
-func (id *identity) overridden(over []bool, attrs string) {
-	in := reader{s: attrs}
-	for a, ok := in.attr(); ok; a, ok = in.attr() {
-		if id.lengths&(1<<(len(a.key)&63)) == 0 {
-			continue
-		}
-		for i := range id.tags {
-			if id.tags[i].key == a.key {
-				over[i] = true
-			}
+// override marks in over the tag that has the key, and reports whether there is
+// one.
+func (id *identity) override(over []bool, key string) bool {
+	if id.lengths&(1<<(len(key)&63)) == 0 {
+		return false
+	}
+	for i := range id.tags {
+		if id.tags[i].key == key {
+			over[i] = true
+			return true
 		}
 	}
+	return false
 }

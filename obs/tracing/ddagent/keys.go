@@ -1,6 +1,7 @@
 package ddagent
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,14 +51,37 @@ const (
 	facts // how many there are
 )
 
-// factSet holds the values of a span's facts, empty where there is none.
+// factSet holds the values of facts, empty where there is none.
 type factSet [facts]string
 
+// spanFacts are the facts of a span: its own, and below them the resource's.
+// They lie apart because copying the one over the other, half a kilobyte with
+// pointers, is what a span would cost most.
+type spanFacts struct {
+	own  factSet
+	have uint64 // bit n is set if own has fact n
+	res  *factSet
+}
+
+func (f *spanFacts) reset(res *factSet) { f.have, f.res = 0, res }
+
+func (f *spanFacts) set(k fact, value string) {
+	f.own[k] = value
+	f.have |= 1 << k
+}
+
+func (f *spanFacts) get(k fact) string {
+	if f.have&(1<<k) != 0 {
+		return f.own[k]
+	}
+	return f.res[k]
+}
+
 // first returns the first value there is.
-func (f *factSet) first(keys ...fact) string {
+func (f *spanFacts) first(keys ...fact) string {
 	for _, k := range keys {
-		if f[k] != "" {
-			return f[k]
+		if v := f.get(k); v != "" {
+			return v
 		}
 	}
 	return ""
@@ -72,6 +96,7 @@ const (
 	secret                      // is replaced
 	redactURL                   // loses userinfo and signed query values
 	redactArgs                  // a query string: loses signed values
+	redactText                  // a text: the URLs in it lose both
 	asText                      // goes out as a string: http.status_code is one in Datadog
 	asSwitch                    // a bool that Datadog has as the metric 0 or 1
 	keepTrace                   // manual.keep
@@ -85,6 +110,8 @@ type keyInfo struct {
 	treat treatment
 	moved bool // as differs from the key,
 	cut   bool // as it was too long or no UTF-8
+
+	number uint16 // in the table, from 1; 0: it is not there
 }
 
 // known are the keys with a meaning, after the agent's own OTLP intake
@@ -119,7 +146,8 @@ var known = map[string]keyInfo{
 	"faas.invoked_name":        {fact: factFaaSName},
 	"faas.trigger":             {fact: factFaaSTrigger},
 	ext.HTTPCode:               {fact: factStatusCode, treat: asText},
-	ext.ErrorMsg:               {fact: factErrorMessage},
+	ext.ErrorMsg:               {fact: factErrorMessage, treat: redactText},
+	"exception.message":        {treat: redactText},
 	ext.ErrorType:              {fact: factErrorType},
 	ext.ErrorStack:             {fact: factErrorStack},
 	ext.ManualKeep:             {treat: keepTrace},
@@ -173,6 +201,7 @@ const (
 	keyScopeName     = "otel.scope.name"
 	keyScopeVersion  = "otel.scope.version"
 	keyStatusCode    = "otel.status_code"
+	keySampleRate    = "_sample_rate"
 )
 
 const headerPrefix = "http.request.header."
@@ -186,10 +215,22 @@ const maxKeys = 1024
 type keyTable struct {
 	redactor *redact.Redactor
 	mu       sync.Mutex // serialises writers
-	seen     atomic.Pointer[map[string]keyInfo]
+	seen     atomic.Pointer[map[string]*keyInfo]
+	names    atomic.Pointer[[]string] // as, by number less 1; it only grows
 }
 
-func (t *keyTable) lookup(key string) keyInfo {
+// numbered returns the keys that records name by number.
+func (t *keyTable) numbered() []string {
+	if t == nil {
+		return nil
+	}
+	if names := t.names.Load(); names != nil {
+		return *names
+	}
+	return nil
+}
+
+func (t *keyTable) lookup(key string) *keyInfo {
 	if m := t.seen.Load(); m != nil {
 		if k, ok := (*m)[key]; ok {
 			return k
@@ -198,22 +239,29 @@ func (t *keyTable) lookup(key string) keyInfo {
 	return t.learn(key)
 }
 
-func (t *keyTable) learn(key string) keyInfo {
-	info := t.describe(key)
+func (t *keyTable) learn(key string) *keyInfo {
+	info := new(keyInfo)
+	*info = t.describe(key)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var old map[string]keyInfo
+	var old map[string]*keyInfo
 	if m := t.seen.Load(); m != nil {
 		old = *m
+	}
+	if k, ok := old[key]; ok {
+		return k // another was faster
 	}
 	if len(old) >= maxKeys || len(key) > maxKey {
 		return info
 	}
-	next := make(map[string]keyInfo, len(old)+1)
+	next := make(map[string]*keyInfo, len(old)+1)
 	for k, v := range old {
 		next[k] = v
 	}
 	next[strings.Clone(key)] = info
+	names := append(slices.Clip(t.numbered()), info.as)
+	info.number = uint16(len(names))
+	t.names.Store(&names) // before anybody can use the number
 	t.seen.Store(&next)
 	return info
 }

@@ -43,6 +43,7 @@ func mapped(t *testing.T, o Options, res *resource.Resource, kind trace.SpanKind
 	if err != nil {
 		t.Fatal(err)
 	}
+	sameInV1(t, traces, got)
 	return traces[0][0]
 }
 

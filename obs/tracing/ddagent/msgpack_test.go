@@ -58,6 +58,8 @@ func (d *decoder) value() any {
 		return string(d.take(int(c & 0x1f)))
 	case c == 0xc2, c == 0xc3:
 		return c == 0xc3
+	case c == 0xc4:
+		return fmt.Sprintf("%x", d.take(int(d.uint(1))))
 	case c == 0xcb:
 		return math.Float64frombits(d.uint(8))
 	case c >= 0xcc && c <= 0xcf:
@@ -89,7 +91,7 @@ func (d *decoder) array(n int) any {
 func (d *decoder) object(n int) any {
 	m := make(map[string]any)
 	for range n {
-		key := d.value().(string)
+		key := fmt.Sprint(d.value())
 		if _, twice := m[key]; twice {
 			panic("key twice: " + key)
 		}

@@ -15,15 +15,21 @@ type operation struct {
 }
 
 // name returns the operation name, valid until the next call.
-func (o *operation) name(f *factSet, kind trace.SpanKind) []byte {
+func (o *operation) name(f *spanFacts, kind trace.SpanKind) []byte {
 	raw := o.raw(o.buf[:0], f, kind)
 	return appendName(raw[len(raw):], raw)
 }
 
-func (o *operation) raw(b []byte, f *factSet, kind trace.SpanKind) []byte {
+// cleaned is name for one that somebody else has made.
+func (o *operation) cleaned(name string) []byte {
+	raw := append(o.buf[:0], clean(name, maxName)...)
+	return appendName(raw[len(raw):], raw)
+}
+
+func (o *operation) raw(b []byte, f *spanFacts, kind trace.SpanKind) []byte {
 	client, server := kind == trace.SpanKindClient, kind == trace.SpanKindServer
-	if f[factOperation] != "" {
-		return appendTag(b, f[factOperation])
+	if f.get(factOperation) != "" {
+		return appendTag(b, f.get(factOperation))
 	}
 	if f.first(factHTTPRequestMethod, factHTTPMethod) != "" && server {
 		return append(b, "http.server.request"...)
@@ -34,45 +40,45 @@ func (o *operation) raw(b []byte, f *factSet, kind trace.SpanKind) []byte {
 	if system := f.first(factDBSystemName, factDBSystem); system != "" && client {
 		return append(appendTag(b, system), ".query"...)
 	}
-	if f[factMessagingSystem] != "" && f[factMessagingOperation] != "" && kind != trace.SpanKindInternal {
-		b = append(appendTag(b, f[factMessagingSystem]), '.')
-		return appendTag(b, f[factMessagingOperation])
+	if f.get(factMessagingSystem) != "" && f.get(factMessagingOperation) != "" && kind != trace.SpanKindInternal {
+		b = append(appendTag(b, f.get(factMessagingSystem)), '.')
+		return appendTag(b, f.get(factMessagingOperation))
 	}
-	if f[factRPCSystem] != "" && (client || server) {
+	if f.get(factRPCSystem) != "" && (client || server) {
 		return rpcName(b, f, client)
 	}
-	if f[factFaaSProvider] != "" && f[factFaaSName] != "" && client {
-		b = append(appendTag(b, f[factFaaSProvider]), '.')
-		return append(appendTag(b, f[factFaaSName]), ".invoke"...)
+	if f.get(factFaaSProvider) != "" && f.get(factFaaSName) != "" && client {
+		b = append(appendTag(b, f.get(factFaaSProvider)), '.')
+		return append(appendTag(b, f.get(factFaaSName)), ".invoke"...)
 	}
-	if f[factFaaSTrigger] != "" && server {
-		return append(appendTag(b, f[factFaaSTrigger]), ".invoke"...)
+	if f.get(factFaaSTrigger) != "" && server {
+		return append(appendTag(b, f.get(factFaaSTrigger)), ".invoke"...)
 	}
-	if f[factGraphQLType] != "" {
+	if f.get(factGraphQLType) != "" {
 		return append(b, "graphql.server.request"...)
 	}
 	return plainName(b, f, kind)
 }
 
-func rpcName(b []byte, f *factSet, client bool) []byte {
+func rpcName(b []byte, f *spanFacts, client bool) []byte {
 	switch {
 	case !client:
-		return append(appendTag(b, f[factRPCSystem]), ".server.request"...)
-	case f[factRPCSystem] != "aws-api":
-		return append(appendTag(b, f[factRPCSystem]), ".client.request"...)
-	case f[factRPCService] != "":
+		return append(appendTag(b, f.get(factRPCSystem)), ".server.request"...)
+	case f.get(factRPCSystem) != "aws-api":
+		return append(appendTag(b, f.get(factRPCSystem)), ".client.request"...)
+	case f.get(factRPCService) != "":
 		b = append(b, "aws."...)
-		return append(appendTag(b, f[factRPCService]), ".request"...)
+		return append(appendTag(b, f.get(factRPCService)), ".request"...)
 	default:
 		return append(b, "aws.client.request"...)
 	}
 }
 
-func plainName(b []byte, f *factSet, kind trace.SpanKind) []byte {
+func plainName(b []byte, f *spanFacts, kind trace.SpanKind) []byte {
 	switch kind {
 	case trace.SpanKindServer, trace.SpanKindClient:
-		if f[factProtocol] != "" {
-			b = append(appendTag(b, f[factProtocol]), '.')
+		if f.get(factProtocol) != "" {
+			b = append(appendTag(b, f.get(factProtocol)), '.')
 		}
 		return append(append(b, kind.String()...), ".request"...)
 	case trace.SpanKindProducer:
@@ -86,9 +92,9 @@ func plainName(b []byte, f *factSet, kind trace.SpanKind) []byte {
 
 // resourceName returns the two parts of the resource name; the second may be
 // empty, else a space stands between them.
-func resourceName(f *factSet, kind trace.SpanKind, name string) (string, string) {
-	if f[factResource] != "" {
-		return f[factResource], ""
+func resourceName(f *spanFacts, kind trace.SpanKind, name string) (string, string) {
+	if f.get(factResource) != "" {
+		return f.get(factResource), ""
 	}
 	if method := f.first(factHTTPRequestMethod, factHTTPMethod); method != "" {
 		if method == "_OTHER" {
@@ -96,20 +102,20 @@ func resourceName(f *factSet, kind trace.SpanKind, name string) (string, string)
 		}
 		switch kind {
 		case trace.SpanKindClient:
-			return method, f[factURLTemplate]
+			return method, f.get(factURLTemplate)
 		case trace.SpanKindServer:
-			return method, f[factHTTPRoute]
+			return method, f.get(factHTTPRoute)
 		}
 		return method, ""
 	}
-	if f[factMessagingOperation] != "" {
-		return f[factMessagingOperation], f.first(factMessagingDestination, factMessagingDestinationName)
+	if f.get(factMessagingOperation) != "" {
+		return f.get(factMessagingOperation), f.first(factMessagingDestination, factMessagingDestinationName)
 	}
-	if f[factRPCMethod] != "" {
-		return f[factRPCMethod], f[factRPCService]
+	if f.get(factRPCMethod) != "" {
+		return f.get(factRPCMethod), f.get(factRPCService)
 	}
-	if f[factGraphQLType] != "" {
-		return f[factGraphQLType], f[factGraphQLName]
+	if f.get(factGraphQLType) != "" {
+		return f.get(factGraphQLType), f.get(factGraphQLName)
 	}
 	if f.first(factDBSystemName, factDBSystem) != "" {
 		if statement := f.first(factDBStatement, factDBQueryText); statement != "" {
@@ -121,9 +127,9 @@ func resourceName(f *factSet, kind trace.SpanKind, name string) (string, string)
 
 // spanType returns the span's type. The agent obfuscates by it: a query under
 // the wrong one leaves with its literals.
-func spanType(f *factSet, kind trace.SpanKind) string {
-	if f[factType] != "" {
-		return f[factType]
+func spanType(f *spanFacts, kind trace.SpanKind) string {
+	if f.get(factType) != "" {
+		return f.get(factType)
 	}
 	switch kind {
 	case trace.SpanKindServer:

@@ -79,6 +79,18 @@ func TestGoldenV04(t *testing.T) {
 	golden(t, "v04.json", mustDecode(t, body))
 }
 
+func TestGoldenV1(t *testing.T) {
+	t.Parallel()
+	var got chunk
+	e := NewExporter(Options{Env: "prod", Version: "1.4.2", Tags: map[string]string{"team": "orders"}})
+	rich(t, capture{NewProcessor(e, ProcessorOptions{}), &got})
+	body := encodeV1(got)
+	if bytes.Contains(body, []byte("hunter2")) {
+		t.Error("a secret is in the payload")
+	}
+	golden(t, "v10.json", mustDecode(t, body))
+}
+
 // golden compares v, as indented JSON, with a file.
 func golden(t *testing.T, name string, v any) {
 	t.Helper()

@@ -26,6 +26,7 @@ type payloadV04 struct {
 type process struct {
 	pid       int
 	runtimeID string
+	container container
 }
 
 // append appends the payload of chunks.
@@ -80,8 +81,10 @@ func (p *payloadV04) span(b []byte, c *chunk, v *spanView, first, top bool) []by
 // the common tags where the span has none of the name.
 func (p *payloadV04) meta(b []byte, c *chunk, v *spanView, first bool) []byte {
 	m := openMap(b)
-	in := reader{s: v.attrs}
+	p.over = append(p.over[:0], make([]bool, len(c.id.tags))...)
+	in := reader{s: v.attrs, keys: c.id.keys.numbered()}
 	for a, ok := in.attr(); ok; a, ok = in.attr() {
+		c.id.override(p.over, a.key)
 		m.attr(a, false)
 	}
 	m.pair(ext.SpanKind, trace.SpanKind(v.kind).String())
@@ -92,8 +95,6 @@ func (p *payloadV04) meta(b []byte, c *chunk, v *spanView, first bool) []byte {
 		m.chunk(c, v)
 		m.pair(ext.RuntimeID, p.process.runtimeID)
 	}
-	p.over = append(p.over[:0], make([]bool, len(c.id.tags))...)
-	c.id.overridden(p.over, v.attrs)
 	for i, t := range c.id.tags {
 		if !p.over[i] {
 			m.pair(t.key, t.value)
@@ -104,9 +105,17 @@ func (p *payloadV04) meta(b []byte, c *chunk, v *spanView, first bool) []byte {
 
 func (p *payloadV04) metrics(b []byte, c *chunk, v *spanView, first, top bool) []byte {
 	m := openMap(b)
-	in := reader{s: v.attrs}
+	in := reader{s: v.attrs, keys: c.id.keys.numbered()}
+	rate, weighted := c.weight(v)
 	for a, ok := in.attr(); ok; a, ok = in.attr() {
+		if weighted && a.key == keySampleRate {
+			rate *= share(a)
+			continue
+		}
 		m.attr(a, true)
+	}
+	if weighted {
+		m.number(keySampleRate, rate)
 	}
 	if first {
 		m.number(keyPriority, float64(c.facts.decision.Priority))

@@ -22,6 +22,7 @@ import (
 type Processor struct {
 	exporter *Exporter
 	opts     ProcessorOptions
+	maxOpen  int64
 	shards   [shards]shard
 	encoders sync.Pool // of *encoder
 	groups   sync.Pool // of *group; none is reachable from a context
@@ -50,7 +51,11 @@ type spanKey struct {
 
 // NewProcessor returns a Processor that feeds e. Several may feed one.
 func NewProcessor(e *Exporter, opts ProcessorOptions) *Processor {
-	p := &Processor{exporter: e, opts: opts.withDefaults(), identities: make(map[*resource.Resource]*identity)}
+	p := &Processor{
+		exporter: e, opts: opts.withDefaults(),
+		maxOpen:    e.opts.QueueBytes / openCost,
+		identities: make(map[*resource.Resource]*identity),
+	}
 	for i := range p.shards {
 		p.shards[i].open = make(map[spanKey]*group)
 		p.shards[i].groups = make(map[trace.TraceID]*group)
@@ -72,9 +77,12 @@ func (p *Processor) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
 	if state != nil && (state.ID != key.trace || state.Remote) {
 		state = nil // of another trace, or no local root's
 	}
-	p.exporter.stats.started.Add(1)
+	started := p.exporter.stats.started.Add(1)
 
 	sh := p.shard(key.trace)
+	if p.exporter.stats.open.Load() >= p.maxOpen {
+		p.forget(sh)
+	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if _, known := sh.open[key]; known {
@@ -94,6 +102,7 @@ func (p *Processor) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
 	}
 	sh.open[key] = g
 	g.open++
+	g.touched = started
 	p.exporter.stats.open.Add(1)
 }
 
@@ -144,9 +153,9 @@ func (p *Processor) OnEnd(s sdktrace.ReadOnlySpan) {
 	enc := p.encoder()
 	record := enc.encode(s, id, now)
 	if c, ok := p.finish(s, record, enc.verdict, now); ok {
-		p.exporter.enqueue(c)
+		p.exporter.enqueue(c, now)
 	}
-	if cap(enc.buf) <= maxPooled {
+	if cap(enc.buf) <= maxPooled && cap(enc.infos) <= maxUnique {
 		p.encoders.Put(enc)
 	}
 }
@@ -164,7 +173,8 @@ func (p *Processor) finish(s sdktrace.ReadOnlySpan, record []byte, verdict treat
 		delete(sh.open, key)
 		g.open--
 		p.exporter.stats.open.Add(-1)
-	} else { // started before the processor was there, or its id was not unique
+	} else { // started before the processor was there, forgotten, or its id was not unique
+		p.remembered()
 		g = p.newGroup(key.trace, nil, s.Resource())
 		g.sampled = sc.IsSampled()
 		sh.add(g)
@@ -214,7 +224,7 @@ func (p *Processor) sweepShard(sh *shard, before time.Time) (more bool) {
 	}
 	sh.mu.Unlock()
 	for _, c := range due {
-		p.exporter.enqueue(c)
+		p.exporter.enqueue(c, time.Now())
 	}
 	return more
 }
@@ -245,5 +255,5 @@ func (p *Processor) encoder() *encoder {
 	if enc, ok := p.encoders.Get().(*encoder); ok {
 		return enc
 	}
-	return &encoder{keys: &p.exporter.keys}
+	return &encoder{keys: &p.exporter.keys, hook: p.opts.Map}
 }

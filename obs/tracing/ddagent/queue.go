@@ -85,8 +85,9 @@ type ring struct {
 	n    int
 }
 
-// idleRing is the number of places an empty ring may keep.
-const idleRing = 64
+// idleRing is the number of places an empty ring may keep: 90 KB, so that a busy
+// service's does not grow anew for each payload.
+const idleRing = 512
 
 func (r *ring) front() *chunk {
 	if r.n == 0 {

@@ -11,11 +11,12 @@ import (
 //	u32 length of what follows
 //	u64 span id, u64 parent id, u64 start, u64 duration (ns), u8 flags, u8 kind
 //	str service, name, resource, type
-//	u32 length, attributes:  { u8 kind, str key, value }*
+//	u32 length, attributes:  { u8 kind, key, value }*
 //	u32 length, events:      { u64 time, str name, u32 length, attributes }*
 //	u32 length, links:       { [16]trace id, u64 span id, u32 flags, str tracestate, u32 length, attributes }*
 //
-// Integers are little endian, str is a uvarint length and the bytes, always
+// A key is a uvarint: a number in the exporter's key table, or 0 before a str;
+// events and links have only such. Integers are little endian, str is a uvarint length and the bytes, always
 // valid UTF-8. Lengths stand in front so that a reader can skip.
 
 // The kinds of a value, numbered as v1.0 of the protocol numbers them.
@@ -33,10 +34,15 @@ const (
 	flagOverride             // the service is the span's own
 )
 
-const recordFixed = 4*8 + 2
-
 // flagsAt is where the flags stand, counted from the record's length field.
 const flagsAt = 4 + 4*8
+
+func appendKey(b []byte, k *keyInfo) []byte {
+	if k.number != 0 {
+		return binary.AppendUvarint(b, uint64(k.number))
+	}
+	return appendStr(append(b, 0), k.as)
+}
 
 func appendStr(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
@@ -77,10 +83,11 @@ type linkView struct {
 // attrView is one attribute. num holds bools, integers and the bits of floats,
 // str strings and the elements of arrays.
 type attrView struct {
-	key  string
-	kind byte
-	str  string
-	num  uint64
+	key    string
+	number uint32 // of the key, or 0
+	kind   byte
+	str    string
+	num    uint64
 }
 
 func (a attrView) float() float64 {
@@ -94,8 +101,9 @@ func (a attrView) float() float64 {
 // early set bad and yield zero values; it never panics. Holding a string, it
 // hands out parts of it without copying.
 type reader struct {
-	s   string
-	bad bool
+	s    string
+	keys []string // of a keyTable, where attributes of spans are read
+	bad  bool
 }
 
 func (r *reader) take(n uint64) string {
@@ -173,7 +181,15 @@ func (r *reader) attr() (a attrView, ok bool) {
 	if r.s == "" {
 		return a, false
 	}
-	a.kind, a.key = r.u8(), r.str()
+	a.kind = r.u8()
+	switch n := r.uvarint(); {
+	case n == 0:
+		a.key = r.str()
+	case n <= uint64(len(r.keys)):
+		a.key, a.number = r.keys[n-1], uint32(n)
+	default:
+		r.s, r.bad = "", true
+	}
 	a.str, a.num = r.value(a.kind)
 	return a, !r.bad
 }

@@ -2,6 +2,7 @@ package ddagent
 
 import (
 	"context"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 // FuzzSpan puts strange values into a span and wants a sound payload.
 func FuzzSpan(f *testing.F) {
 	f.Add("name", "key", "value", int64(1), 1.5, int64(0), int64(1))
-	f.Add("", "", "", int64(-1), -0.0, int64(-1), int64(-5))
+	f.Add("", "", "", int64(-1), math.Copysign(0, -1), int64(-1), int64(-5))
 	f.Add("\xff\xfe", "http.url", "http://u:p@h\x00", int64(1<<62), 1e300, int64(1<<62), int64(-1<<62))
 	f.Add("a\xe2\x82", "db.statement", strings.Repeat("é", 13000), int64(0), 0.1, int64(946684800), int64(1))
 	f.Fuzz(func(t *testing.T, name, key, value string, i int64, fl float64, start, end int64) {
@@ -70,10 +71,12 @@ func FuzzReader(f *testing.F) {
 	f.Add(got.records[:len(got.records)-3], 1)
 	f.Add("\x01\x00\x00\x00\xff", 7)
 	f.Fuzz(func(t *testing.T, records string, spans int) {
-		c := chunk{records: records, spans: spans & 0xff, root: -1, override: true, id: &identity{}}
+		c := chunk{records: records, spans: spans & 0xff, root: -1, override: true, id: &identity{keys: &e.keys}}
 		encodeV04(c)
+		encodeV1(c)
 		if first, second, ok := c.halve(); ok {
 			encodeV04(first, second)
+			encodeV1(first, second)
 		}
 	})
 }

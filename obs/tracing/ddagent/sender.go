@@ -2,21 +2,26 @@ package ddagent
 
 import (
 	"math/rand/v2"
+	"net/http"
 	"time"
 )
 
 // sender is the state of the exporter's goroutine.
 type sender struct {
 	*Exporter
-	health  health
-	encoder payloadV04
-	body    []byte // of the last payload, if it may be written again
+	health   health
+	protocol protocol
+	v04      payloadV04
+	v10      payloadV1
+	body     []byte  // of the last payload, if it may be written again
+	batch    []chunk // the room of the last one
 
-	limit     int       // estimated bytes of a payload; an agent's 413 lowers it
-	successes int       // payloads since limit last changed
-	failures  int       // attempts in a row that failed
-	retryAt   time.Time // no attempt before it
-	closing   bool      // Shutdown waits
+	limit     int           // estimated bytes of a payload; an agent's 413 lowers it
+	successes int           // payloads since limit last changed
+	failures  int           // attempts in a row that failed
+	retryAt   time.Time     // no attempt before it
+	frozen    time.Duration // for so long the process did not run since the queue was last empty
+	closing   bool          // Shutdown waits
 
 	sweepAt    time.Time // zero: no group has ended spans
 	sweepEvery time.Duration
@@ -27,8 +32,9 @@ func (e *Exporter) run() {
 	defer close(e.done)
 	s := &sender{
 		Exporter: e, limit: maxPayload,
-		health:  health{logger: e.opts.Logger, agent: e.client.name},
-		encoder: payloadV04{process: e.client.process},
+		health: health{logger: e.opts.Logger, agent: e.client.name},
+		v04:    payloadV04{process: e.client.process},
+		v10:    payloadV1{process: e.client.process},
 	}
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -52,19 +58,16 @@ func (e *Exporter) run() {
 		case <-e.ctx.Done():
 			return
 		}
+		if late := time.Since(next); !next.IsZero() && late > freezeMin {
+			s.frozen += late
+		}
 	}
 }
 
-// plan says when there is something to do: never if the time is zero. It drops
-// what has become too old on the way.
+// plan says when there is something to do: never if the time is zero.
 func (s *sender) plan(now time.Time) (next time.Time, stop bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if spans, bytes := s.queue.expire(now.Add(-maxAge)); spans > 0 {
-		s.stats.expired.Add(spans)
-		s.used.Add(-bytes)
-		s.notify()
-	}
 	if s.sweepIn > 0 {
 		s.sweepAt, s.sweepEvery, s.sweepIn = now.Add(s.sweepIn), s.sweepIn, 0
 	}
@@ -107,33 +110,60 @@ func (s *sender) act(due time.Time) {
 		}
 		return
 	}
-	batch := s.take()
+	v := s.protocol.choose(s.ctx, s.client)
+	batch := s.take(v)
 	if len(batch) == 0 {
 		return // evicted meanwhile
 	}
-	body := s.encoder.append(s.body[:0], batch)
+	defer func() {
+		clear(batch) // lets go of the records
+		if s.batch = batch[:0]; cap(batch) > maxBatch {
+			s.batch = nil
+		}
+	}()
+	a := s.post(v, batch)
+	if a.status == http.StatusNotFound { // the same once more in the other version
+		if a = s.post(v.other(), batch); a.status != http.StatusNotFound {
+			s.protocol.version = v.other()
+		}
+	}
+	s.protocol.seen(a.state)
+	if a.outcome == delivered {
+		s.rates.update(a.ratesVersion, a.rates, time.Now())
+	}
+	s.settle(a)
+}
+
+// post encodes batch and makes one attempt to deliver it.
+func (s *sender) post(v version, batch []chunk) answer {
+	var body []byte
+	if v == v10 {
+		body = s.v10.append(s.body[:0], batch)
+	} else {
+		body = s.v04.append(s.body[:0], batch)
+	}
 	s.body = nil
 	p := &payload{data: body}
 	s.stats.requests.Add(1)
 	if s.failures > 0 {
 		s.stats.retries.Add(1)
 	}
-	a := s.client.post(s.ctx, p, len(batch))
+	a := s.client.post(s.ctx, v, p, len(batch), s.rates.version)
 	if a.outcome == delivered && p.unread() && cap(body) <= 2*maxPayload {
 		s.body = body
 	}
-	s.settle(a)
+	return a
 }
 
 // take moves the oldest chunks that make one payload from the queue into
 // flight.
-func (s *sender) take() []chunk {
+func (s *sender) take(v version) []chunk {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	size, spans := 0, 0
-	var batch []chunk
+	batch := s.batch[:0]
 	for c := s.queue.oldest(); c != nil; c = s.queue.oldest() {
-		if size += c.size(); size > s.limit && len(batch) > 0 {
+		if size += c.sizeIn(v); len(batch) > 0 && (size > s.limit || !c.id.agrees(batch[0].id)) {
 			break
 		}
 		spans += c.spans
@@ -147,6 +177,7 @@ func (s *sender) take() []chunk {
 // settle does with the chunks in flight what the agent's answer asks for.
 func (s *sender) settle(a answer) {
 	now := time.Now()
+	s.frozen += a.frozen
 	s.mu.Lock()
 	batch := s.inFlight
 	if batch == nil { // Shutdown has given up on them
@@ -159,12 +190,16 @@ func (s *sender) settle(a answer) {
 	case delivered:
 		s.release(batch, &s.stats.sent)
 		s.relax()
+		if s.queue.empty() {
+			s.frozen = 0
+		}
 	case rejected:
 		s.release(batch, &s.stats.rejected)
 	case tooLarge:
 		s.shrink(batch)
 	case failed, refused:
 		s.queue.unpop(batch)
+		s.expire(now)
 	}
 	s.notify()
 	waiting := s.queue.spans
@@ -173,16 +208,30 @@ func (s *sender) settle(a answer) {
 	if s.ctx.Err() != nil {
 		return // broken off, which says nothing of the agent
 	}
+	if a.outcome == failed && a.frozen > 0 {
+		s.retryAt = now.Add(rand.N(firstPause)) // which says nothing of it either
+		return
+	}
 	switch a.outcome {
 	case delivered:
 		s.failures = 0
-		s.health.good(s.ctx, now, waiting+spansOf(batch), s.Stats().Dropped.Total())
+		s.health.good(s.ctx, now, waiting+spansOf(batch), s.Stats().Dropped.lost())
 	case failed, refused:
 		s.failures++
 		s.retryAt = now.Add(s.pause(a))
-		s.health.bad(s.ctx, now, a, s.Stats().Dropped.Total())
+		s.health.bad(s.ctx, now, a, s.Stats().Dropped.lost())
 	case rejected:
-		s.health.bad(s.ctx, now, a, s.Stats().Dropped.Total()-spansOf(batch))
+		s.health.bad(s.ctx, now, a, s.Stats().Dropped.lost()-spansOf(batch))
+	}
+}
+
+// expire drops what has waited for too long, the time not counted in which the
+// process did not run. It comes after an attempt that failed, so nothing
+// expires that has not been tried. The caller holds the lock.
+func (s *sender) expire(now time.Time) {
+	if spans, bytes := s.queue.expire(now.Add(-maxAge - s.frozen)); spans > 0 {
+		s.stats.expired.Add(spans)
+		s.used.Add(-bytes)
 	}
 }
 
@@ -208,7 +257,7 @@ func (s *sender) shrink(batch []chunk) {
 	if len(batch) > 1 {
 		size := 0
 		for i := range batch {
-			size += batch[i].size()
+			size += batch[i].sizeIn(s.protocol.version)
 		}
 		s.limit = max(size/2, 1)
 		s.queue.unpop(batch)
@@ -230,6 +279,9 @@ func (s *sender) relax() {
 		s.limit, s.successes = min(2*s.limit, maxPayload), 0
 	}
 }
+
+// maxBatch is the number of chunks whose room is kept: 350 KB.
+const maxBatch = 2048
 
 const (
 	firstPause   = 250 * time.Millisecond

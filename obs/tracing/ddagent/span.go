@@ -1,6 +1,7 @@
 package ddagent
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"net/http"
@@ -10,7 +11,6 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/DataDog/dd-trace-go/v2/ddtrace/ext"
 
@@ -32,12 +32,14 @@ const year2000 = 946684800
 type encoder struct {
 	keys  *keyTable
 	buf   []byte
-	facts factSet
+	infos []*keyInfo // of the span's attributes
+	facts spanFacts
 	op    operation
 	limit int // length of buf beyond which attributes are left out
 	left  int // how many were
 	// verdict is what a manual.keep or manual.drop attribute asked for.
 	verdict treatment
+	hook    func(sdktrace.ReadOnlySpan, Names) Names
 }
 
 // encode returns the record of s, valid until the next call. id is what is
@@ -47,7 +49,7 @@ func (e *encoder) encode(s sdktrace.ReadOnlySpan, id *identity, now time.Time) [
 	attrs := s.Attributes()
 	e.gather(attrs, id)
 
-	sc, kind := s.SpanContext(), s.SpanKind()
+	sc := s.SpanContext()
 	b, _ := open(e.buf[:0])
 	spanID := sc.SpanID()
 	b = append8(b, spanID)
@@ -62,16 +64,7 @@ func (e *encoder) encode(s sdktrace.ReadOnlySpan, id *identity, now time.Time) [
 	if !s.Parent().IsValid() || s.Parent().IsRemote() {
 		flags |= flagRoot
 	}
-	service := e.service(id)
-	if service != "" {
-		flags |= flagOverride
-	}
-	b = append(b, flags, byte(kind))
-	b = appendStr(b, service)
-	name := e.op.name(&e.facts, kind)
-	b = append(binary.AppendUvarint(b, uint64(len(name))), name...)
-	b = appendResource(b, &e.facts, kind, s.Name())
-	b = appendStr(b, clean(spanType(&e.facts, kind), maxType))
+	b = e.names(b, s, id, flags)
 
 	b, at := open(b)
 	b = e.attributes(b, attrs)
@@ -86,6 +79,48 @@ func (e *encoder) encode(s sdktrace.ReadOnlySpan, id *identity, now time.Time) [
 	seal(b, 0)
 	e.buf = b
 	return b
+}
+
+// names appends flags, kind, service, name, resource and type.
+func (e *encoder) names(b []byte, s sdktrace.ReadOnlySpan, id *identity, flags byte) []byte {
+	kind, service := s.SpanKind(), e.service(id)
+	name := e.op.name(&e.facts, kind)
+	first, second := resourceName(&e.facts, kind, s.Name())
+	typ := spanType(&e.facts, kind)
+	if e.hook != nil {
+		n := e.mapped(s, Names{Service: cmp.Or(service, id.service), Operation: string(name), Resource: joined(first, second), Type: typ})
+		if service = serviceName(n.Service); service == id.service {
+			service = ""
+		}
+		name = e.op.cleaned(n.Operation)
+		first, second, typ = n.Resource, "", n.Type
+	}
+	if service != "" {
+		flags |= flagOverride
+	}
+	b = append(b, flags, byte(kind))
+	b = appendStr(b, service)
+	b = append(binary.AppendUvarint(b, uint64(len(name))), name...)
+	b = appendResource(b, first, second)
+	return appendStr(b, clean(typ, maxType))
+}
+
+// mapped returns what the hook makes of n.
+func (e *encoder) mapped(s sdktrace.ReadOnlySpan, n Names) (out Names) {
+	defer func() {
+		if recover() != nil {
+			out = n
+		}
+	}()
+	out = e.hook(s, n)
+	return Names{cmp.Or(out.Service, n.Service), cmp.Or(out.Operation, n.Operation), cmp.Or(out.Resource, n.Resource), cmp.Or(out.Type, n.Type)}
+}
+
+func joined(first, second string) string {
+	if second == "" {
+		return first
+	}
+	return first + " " + second
 }
 
 // append8 appends an id so that it reads back as the big-endian number it is.
@@ -109,13 +144,16 @@ func timesOf(start, end, now time.Time) (int64, int64) {
 	return ns, int64(duration)
 }
 
-// gather collects the facts, the resource's first.
+// gather collects what is known of the attributes, and the facts, the
+// resource's first.
 func (e *encoder) gather(attrs []attribute.KeyValue, id *identity) {
-	e.facts = id.facts
+	e.facts.reset(&id.facts)
+	e.infos = e.infos[:0]
 	for _, kv := range attrs {
 		k := e.keys.lookup(string(kv.Key))
+		e.infos = append(e.infos, k)
 		if k.fact != factNone && k.fact != factStatusCode { // a number, and of no use for names
-			e.facts[k.fact] = factText(k, kv.Value)
+			e.facts.set(k.fact, factText(k, kv.Value))
 		}
 		if (k.treat == keepTrace || k.treat == dropTrace) && truth(kv.Value) {
 			e.verdict = k.treat
@@ -123,7 +161,7 @@ func (e *encoder) gather(attrs []attribute.KeyValue, id *identity) {
 	}
 }
 
-func factText(k keyInfo, v attribute.Value) string {
+func factText(k *keyInfo, v attribute.Value) string {
 	if k.treat == secret {
 		return redact.Placeholder
 	}
@@ -140,7 +178,7 @@ func truth(v attribute.Value) bool {
 
 // service returns the span's own service, or "" if it is the resource's.
 func (e *encoder) service(id *identity) string {
-	own := e.facts[factService]
+	own := e.facts.get(factService)
 	if own == "" || own == id.facts[factService] {
 		return ""
 	}
@@ -150,8 +188,7 @@ func (e *encoder) service(id *identity) string {
 	return own
 }
 
-func appendResource(b []byte, f *factSet, kind trace.SpanKind, spanName string) []byte {
-	first, second := resourceName(f, kind, spanName)
+func appendResource(b []byte, first, second string) []byte {
 	first = clean(first, maxResource)
 	room := maxResource - len(first) - 1
 	if second == "" || room <= 0 {
@@ -171,8 +208,8 @@ func (e *encoder) derived(b []byte, s sdktrace.ReadOnlySpan) []byte {
 			b = e.text(b, keyScopeVersion, scope.Version)
 		}
 	}
-	if e.facts[factDBName] == "" && e.facts[factDBNamespace] != "" {
-		b = e.text(b, ext.DBName, e.facts[factDBNamespace])
+	if e.facts.get(factDBName) == "" && e.facts.get(factDBNamespace) != "" {
+		b = e.text(b, ext.DBName, e.facts.get(factDBNamespace))
 	}
 	event := errorEvent(s)
 	if event != nil {
@@ -187,7 +224,7 @@ func (e *encoder) derived(b []byte, s sdktrace.ReadOnlySpan) []byte {
 	}
 	if e.left > 0 {
 		b = append(b, kindInt)
-		b = appendStr(b, keyTruncated)
+		b = appendKey(b, e.keys.lookup(keyTruncated))
 		b = binary.LittleEndian.AppendUint64(b, uint64(e.left))
 	}
 	return b
@@ -212,6 +249,7 @@ func (e *encoder) failure(b []byte, s sdktrace.ReadOnlySpan, event *sdktrace.Eve
 			}
 		}
 	}
+	message = e.keys.redactor.Text(message)
 	if message == "" {
 		message = e.statusText(s.Attributes())
 	}
@@ -223,7 +261,7 @@ func (e *encoder) failure(b []byte, s sdktrace.ReadOnlySpan, event *sdktrace.Eve
 		{factErrorType, ext.ErrorType, typ},
 		{factErrorStack, ext.ErrorStack, stack},
 	} {
-		if m.value != "" && e.facts[m.fact] == "" {
+		if m.value != "" && e.facts.get(m.fact) == "" {
 			b = e.text(b, m.key, m.value)
 		}
 	}
