@@ -108,7 +108,7 @@ func TestDDTraceGoThroughOurTransport(t *testing.T) {
 	}
 	for range 10 {
 		root := tracer.StartSpan("http.server.request", tracer.ResourceName("GET /"), tracer.SpanType("web"), tracer.Tag(ext.SpanKind, "server"))
-		tracer.StartSpan("work", tracer.ChildOf(root.Context())).Finish()
+		root.StartChild("work").Finish()
 		root.Finish()
 	}
 	tracer.Flush()

@@ -75,17 +75,17 @@ func theirBytes(t *testing.T) int64 {
 	if err := tracer.Start(tracer.WithAgentURL(f.URL), tracer.WithService("shop"), tracer.WithEnv("prod"), tracer.WithServiceVersion("1.4.2"), tracer.WithLogger(quiet{})); err != nil {
 		t.Fatal(err)
 	}
-	span := func(opts ...tracer.StartSpanOption) *tracer.Span {
-		s := tracer.StartSpan("http.server.request", append(opts, tracer.ResourceName("GET /api/v1/users/{id}"), tracer.SpanType("web"), tracer.Tag(ext.SpanKind, "server"))...)
+	opts := []tracer.StartSpanOption{tracer.ResourceName("GET /api/v1/users/{id}"), tracer.SpanType("web"), tracer.Tag(ext.SpanKind, "server")}
+	tagged := func(s *tracer.Span) *tracer.Span {
 		for _, kv := range budgetAttrs() {
 			s.SetTag(string(kv.Key), kv.Value.AsInterface())
 		}
 		return s
 	}
 	for range budgetTraces {
-		root := span()
+		root := tagged(tracer.StartSpan("http.server.request", opts...))
 		for range 9 {
-			span(tracer.ChildOf(root.Context())).Finish()
+			tagged(root.StartChild("http.server.request", opts...)).Finish()
 		}
 		root.Finish()
 	}

@@ -169,7 +169,7 @@ func (t *Telemetry) serve(ctx context.Context, srv *http.Server, conns *connecti
 		return nil
 	case <-ctx.Done():
 		err := t.drain(ctx, srv)
-		_ = <-ended // http.ErrServerClosed
+		<-ended //nolint:errcheck // http.ErrServerClosed
 		return err
 	}
 }

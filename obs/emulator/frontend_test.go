@@ -322,7 +322,7 @@ func TestCloseEndsRequests(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	_ = <-done
+	<-done //nolint:errcheck // broken off
 	if _, err := bufio.NewReader(conn).ReadByte(); err == nil {
 		t.Error("the silent connection is open")
 	}

@@ -12,7 +12,7 @@ import (
 // in what should have run and did not.
 const (
 	tickEvery = 250 * time.Millisecond
-	freezeMin = time.Second // a tick later than this tells of a freeze
+	longGap   = time.Second // a tick later than this tells of a freeze
 )
 
 // attempt bounds a request by the time in which the process ran. A request
@@ -53,7 +53,7 @@ func (a *attempt) tick() {
 // check moves the deadline if the process has been frozen since the last tick,
 // and returns how long it is to the next; 0 means that the time is up.
 func (a *attempt) check(now time.Time) time.Duration {
-	if late := now.Sub(a.last) - tickEvery; late > freezeMin {
+	if late := now.Sub(a.last) - tickEvery; late > longGap {
 		a.deadline = a.deadline.Add(late)
 		a.frozen += late
 	}

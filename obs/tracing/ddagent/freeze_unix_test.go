@@ -55,9 +55,9 @@ func TestSIGSTOP(t *testing.T) {
 		io.Copy(io.Discard, r.Body)
 		<-started
 		once.Do(func() {
-			child.Process.Signal(syscall.SIGSTOP)
+			_ = child.Process.Signal(syscall.SIGSTOP)
 			time.Sleep(frozen) // this long, and not until something happens
-			child.Process.Signal(syscall.SIGCONT)
+			_ = child.Process.Signal(syscall.SIGCONT)
 			time.Sleep(tickEvery) // the child runs before it has its answer
 		})
 		io.WriteString(w, "OK")

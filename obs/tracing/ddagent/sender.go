@@ -58,7 +58,7 @@ func (e *Exporter) run() {
 		case <-e.ctx.Done():
 			return
 		}
-		if late := time.Since(next); !next.IsZero() && late > freezeMin {
+		if late := time.Since(next); !next.IsZero() && late > longGap {
 			s.frozen += late
 		}
 	}
