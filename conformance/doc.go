@@ -1,6 +1,10 @@
 // Package conformance tests kumihimo against what it must agree with: Datadog's
-// own trace-agent, run in process (folder agent), and Google's own validator
-// of ID tokens. It is a module of its own because of what those link.
+// own trace-agent, run in process (folder agent), dd-trace-go's propagator,
+// W3C's test suite, and Google's own validator of ID tokens. It is a module of
+// its own because of what those link.
+//
+// Where our propagator is not dd-trace-go's on purpose, the list in
+// propagation_differences_test.go has the point and the reason.
 //
 // Its go.sum cannot be tidied: a dependency's tests ask for a module that
 // cannot be had. "go mod verify" and a build stand in.

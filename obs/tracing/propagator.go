@@ -173,7 +173,7 @@ func (h *hop) terminated() trace.Link {
 		SpanContext: h.spanContext(),
 		Attributes: []attribute.KeyValue{
 			attribute.String("reason", "terminated_context"),
-			attribute.String("context_headers", h.style.String()),
+			attribute.String("context_headers", h.style.linkName()),
 		},
 	}
 }

@@ -23,6 +23,14 @@ func (s style) String() string {
 	return [...]string{"datadog", "tracecontext", "baggage", "b3multi", "b3 single header", "none"}[s]
 }
 
+// linkName is what Datadog's tracers call the style in span links.
+func (s style) linkName() string {
+	if s == b3Single {
+		return "b3"
+	}
+	return s.String()
+}
+
 func parseStyle(name string) (style, bool) {
 	name = strings.ToLower(name)
 	if name == "b3" { // OTEL_PROPAGATORS has it so

@@ -103,18 +103,19 @@ const (
 	originChars = ",;~ "
 )
 
-// appendEscaped appends s without the bytes of not; what is no printable ASCII
-// becomes one '_' a run.
+// appendEscaped appends s without the bytes of not; what is no printable ASCII,
+// or a blank that may not be, becomes one '_' a run.
 func appendEscaped(b []byte, s, not string) []byte {
 	run := false
 	for i := range len(s) {
 		c := s[i]
-		switch unprintable := c < ' ' || c > '~'; {
-		case unprintable && run:
+		barred := strings.IndexByte(not, c) >= 0
+		switch joins := c < ' ' || c > '~' || c == ' ' && barred; {
+		case joins && run:
 			continue
-		case unprintable, strings.IndexByte(not, c) >= 0:
+		case joins, barred:
 			b = append(b, '_')
-			run = unprintable
+			run = joins
 			continue
 		case c == '=':
 			c = '~'
