@@ -58,7 +58,7 @@ func (c *comparison) alone(style string) (*tracer.SpanContext, error) {
 var differences = []difference{
 	{
 		name:   "bounds",
-		reason: "an id longer than 2^64 has digits, a priority beyond 32 bits and an origin above 128 bytes or with control characters are not read: they cannot be meant, and would be sent on",
+		reason: "an id longer than 2^64 has digits, a priority beyond 32 bits and an origin above 128 bytes or with control characters are not read: they cannot be meant, and would be sent on. _dd.p.tid alone is no trace id",
 		in:     boundNumbers,
 	},
 	{
@@ -217,6 +217,9 @@ func boundNumbers(c *comparison) {
 		if v, _ := last(c.headers, name); len(v) > 20 {
 			c.drop(name)
 		}
+	}
+	if _, ok := last(c.headers, "X-Datadog-Trace-Id"); !ok {
+		c.drop(headersOf["datadog"]...)
 	}
 	if v, ok := last(c.headers, "X-Datadog-Sampling-Priority"); ok {
 		if _, err := strconv.ParseInt(v, 10, 32); err != nil || len(v) > 11 {

@@ -146,6 +146,7 @@ var propagationCases = []struct {
 	{"datadog, no priority, with tags", ddA + "x-datadog-tags: " + tidA + ",_dd.p.a=1", []string{"decide here"}},
 	{"datadog, malformed priority", ddA + "x-datadog-sampling-priority: much", []string{"bounds", "decide here"}},
 	{"datadog, long id", "x-datadog-trace-id: 000000000000000000000042\nx-datadog-parent-id: 1\nx-datadog-sampling-priority: 1", []string{"bounds"}},
+	{"datadog, tid alone", "x-datadog-parent-id: 1\nx-datadog-sampling-priority: 1\nx-datadog-tags: " + tidA, []string{"bounds"}},
 	{"datadog, long origin", ddA + "x-datadog-sampling-priority: 1\nx-datadog-origin: " + strings.Repeat("x", 129), []string{"bounds"}},
 	{"datadog, decision maker of a drop", ddA + "x-datadog-sampling-priority: 0\nx-datadog-tags: _dd.p.dm=-3", []string{"no decision maker without a keep"}},
 	{"datadog, malformed decision maker", ddA + "x-datadog-sampling-priority: 1\nx-datadog-tags: _dd.p.dm=four", []string{"no decision maker without a keep"}},

@@ -9,6 +9,7 @@ package obsctx
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel/trace"
@@ -33,7 +34,8 @@ type Trace struct {
 	Origin string
 
 	// Tags are upstream's propagated tags, "_dd.p.key=value" joined by commas
-	// in the order they came, without _dd.p.tid and _dd.p.dm.
+	// in the order they came, without _dd.p.tid and _dd.p.dm. The decision may
+	// have one more, in its Rates.
 	Tags string
 
 	// LastParent is the id of the last span upstream that Datadog has seen
@@ -51,6 +53,9 @@ type Trace struct {
 	// Pipeline made the local root; nil while Remote.
 	Pipeline *Pipeline
 
+	// Pending is what may still change the decision; nil if it is final.
+	Pending *Pending
+
 	decision  atomic.Pointer[Decision]
 	first     Decision // storage of the first decision, so that it costs no allocation
 	lastError atomic.Pointer[error]
@@ -60,6 +65,36 @@ type Trace struct {
 type Decision struct {
 	Priority  int       // -1 user reject, 0 auto reject, 1 auto keep, 2 user keep
 	Mechanism Mechanism // who decided
+	Rates     *Rates    // by which it was decided here; nil if by none
+}
+
+// Rates are what Datadog computes from how many traces a kept one stands for.
+// They are immutable, and shared by the decisions of a rule.
+type Rates struct {
+	Rate  float64 // the rule's or, as Mechanism says, the agent's
+	Limit float64 // what share of the kept ones a limit let through; negative without one
+	Tag   string  // Rate as a propagated tag, "_dd.p.ksr=0.5"
+}
+
+// TagsWith returns tags and the one of d.
+func (d Decision) TagsWith(tags string) string {
+	switch {
+	case d.Rates == nil || d.Rates.Tag == "":
+		return tags
+	case tags == "":
+		return d.Rates.Tag
+	default:
+		return tags + "," + d.Rates.Tag
+	}
+}
+
+// Pending is a decision that depends on what the local root turns out to be.
+type Pending struct {
+	// Decide makes the final decision. It is set before the Trace is
+	// published.
+	Decide func() Decision
+
+	once sync.Once
 }
 
 // Mechanism is the N of Datadog's decision maker "_dd.p.dm:-N".
@@ -82,6 +117,25 @@ func (t *Trace) Decision() (Decision, bool) {
 		return *d, true
 	}
 	return Decision{}, false
+}
+
+// Settle returns the decision for good: what leaves by it, in a header or a
+// chunk, must not contradict what leaves later. Only [Trace.Decide] changes it
+// from then on.
+func (t *Trace) Settle() (Decision, bool) {
+	if t.Pending != nil {
+		t.Pending.once.Do(t.settle)
+	}
+	return t.Decision()
+}
+
+func (t *Trace) settle() {
+	first := t.decision.Load()
+	if first != &t.first || t.Pending.Decide == nil {
+		return // someone has decided since
+	}
+	d := t.Pending.Decide()
+	t.decision.CompareAndSwap(first, &d)
 }
 
 // Init sets the first decision without allocating. It is for the maker of t,

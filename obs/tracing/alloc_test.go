@@ -68,10 +68,12 @@ func TestTracerAllocations(t *testing.T) {
 }
 
 func TestSamplerAllocations(t *testing.T) {
-	rate := 0.5
-	for _, s := range []sdktrace.Sampler{NewSampler(SamplerOptions{}), NewSampler(SamplerOptions{Rate: &rate})} {
+	agent := func(string, string) (float64, bool) { return 0.5, true }
+	attrs := []attribute.KeyValue{attribute.String("http.route", "/a"), attribute.Bool("manual.kept", true)}
+	for _, s := range []sdktrace.Sampler{NewSampler(SamplerOptions{}), NewSampler(SamplerOptions{AgentRate: agent})} {
 		state := &obsctx.Trace{ID: trace.TraceID{1}}
-		p := sdktrace.SamplingParameters{ParentContext: obsctx.WithTrace(t.Context(), state), TraceID: state.ID}
+		p := sdktrace.SamplingParameters{ParentContext: obsctx.WithTrace(t.Context(), state), TraceID: state.ID, Attributes: attrs}
+		s.ShouldSample(p)
 		if n := allocsOf(t, func() { s.ShouldSample(p) }); n != 0 {
 			t.Errorf("%s: %v allocations, want 0", s.Description(), n)
 		}
@@ -178,13 +180,25 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
+// A local root pays for its state, too; a child for nothing.
 func BenchmarkSampler(b *testing.B) {
 	rate := 0.5
-	s := NewSampler(SamplerOptions{Rate: &rate})
-	state := &obsctx.Trace{ID: trace.TraceID{1}}
-	p := sdktrace.SamplingParameters{ParentContext: obsctx.WithTrace(b.Context(), state), TraceID: state.ID}
-	b.ReportAllocs()
-	for b.Loop() {
-		s.ShouldSample(p)
+	for _, bb := range []struct {
+		name string
+		opts SamplerOptions
+	}{
+		{"plain", SamplerOptions{}},
+		{"rate", SamplerOptions{Rate: &rate}},
+		{"rules", SamplerOptions{Rate: &rate, Rules: []SamplingRule{{Resource: "GET /health*"}, {Tags: map[string]string{"tenant": "acme"}, Rate: 1}}}},
+	} {
+		s := NewSampler(bb.opts)
+		attrs := []attribute.KeyValue{attribute.String("http.request.method", "GET"), attribute.String("url.path", "/users/7")}
+		b.Run(bb.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				state := &obsctx.Trace{ID: trace.TraceID{1}}
+				s.ShouldSample(sdktrace.SamplingParameters{ParentContext: obsctx.WithTrace(b.Context(), state), TraceID: state.ID, Attributes: attrs})
+			}
+		})
 	}
 }

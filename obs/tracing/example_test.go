@@ -116,3 +116,18 @@ func ExampleNewIngress() {
 	// trace: 4bf92f3577b34da6a3ce929d0e0e4736
 	// root: true sampled: true
 }
+
+func ExampleParseSamplingRules() {
+	rules, err := tracing.ParseSamplingRules(`[
+		{"resource": "GET /healthz", "sample_rate": 0},
+		{"service": "shop", "tags": {"tenant": "acme*"}},
+		{"sample_rate": 0.1}
+	]`)
+	fmt.Println(len(rules), err)
+
+	_, err = tracing.ParseSamplingRules(`[{"sample_rate": 1.5}]`)
+	fmt.Println(err)
+	// Output:
+	// 3 <nil>
+	// tracing: sampling rules, at byte 2 ("{\"sample_rate\": 1.5}"): sample_rate 1.5: want a number from 0 to 1 (rule 1)
+}

@@ -46,7 +46,8 @@ func outgoing(ctx context.Context, sc trace.SpanContext) hop {
 		trace: sc.TraceID(), parent: sc.SpanID(), flags: sc.TraceFlags(), state: sc.TraceState(),
 		origin: s.Origin, tags: s.Tags, lastParent: s.LastParent,
 	}
-	h.decision, h.decided = s.Decision()
+	h.decision, h.decided = s.Settle()
+	h.tags = h.decision.TagsWith(h.tags)
 	if !sc.IsRemote() {
 		h.lastParent = h.parent // our own span, which Datadog sees
 	}

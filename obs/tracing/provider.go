@@ -22,6 +22,7 @@ type Provider struct {
 
 	pipeline obsctx.Pipeline
 	sdk      *sdktrace.TracerProvider // nil if disabled
+	sampler  *sampler                 // nil if it is another's
 
 	byName  atomic.Pointer[map[string]*tracer] // those asked for by name alone; replaced, never written
 	mu      sync.Mutex                         // guards tracers and the replacing of byName
@@ -52,7 +53,8 @@ func NewProvider(opts Options) *Provider {
 	if opts.Resource != nil {
 		sdkOpts = append(sdkOpts, sdktrace.WithResource(opts.Resource))
 	}
-	for _, sp := range opts.SpanProcessors {
+	p.sampler, _ = opts.Sampler.(*sampler)
+	for _, sp := range withSpanRules(p.sampler, opts.SpanProcessors) {
 		sdkOpts = append(sdkOpts, sdktrace.WithSpanProcessor(sp))
 	}
 	p.sdk = sdktrace.NewTracerProvider(sdkOpts...)
@@ -112,20 +114,34 @@ func (t *tracer) Start(ctx context.Context, name string, opts ...trace.SpanStart
 		parent = trace.SpanContext{}
 	}
 	state := obsctx.TraceFrom(ctx)
+	var root *obsctx.Trace
 	switch {
 	case !parent.IsValid() || parent.IsRemote():
-		root := t.provider.newState(state, parent)
+		root = t.provider.newState(state, parent)
 		opts = withLinks(opts, root.Links)
 		ctx = obsctx.WithTrace(ctx, root)
 	case state != nil && state.ID == parent.TraceID() && state.Pipeline != &t.provider.pipeline:
 		// A span of another provider's trace, or one started by a provider
 		// that knows no states: the first of ours below it.
-		ctx = obsctx.WithTrace(ctx, t.provider.newState(state, parent))
+		root = t.provider.newState(state, parent)
+		ctx = obsctx.WithTrace(ctx, root)
 	}
 	if f := obsctx.FieldsFrom(ctx); f != nil {
 		opts = withFields(opts, f, t.provider)
 	}
-	return t.sdk.Start(ctx, name, opts...)
+	ctx, span := t.sdk.Start(ctx, name, opts...)
+	if root != nil && root.Pending != nil {
+		t.provider.watch(root, span)
+	}
+	return ctx, span
+}
+
+// watch lets a decision that is pending go by what the local root turns out
+// to be. The state is published with the context that Start returns.
+func (p *Provider) watch(s *obsctx.Trace, root trace.Span) {
+	if span, ok := root.(sdktrace.ReadOnlySpan); ok && p.sampler != nil {
+		s.Pending.Decide = func() obsctx.Decision { return p.sampler.settle(s.ID, span) }
+	}
 }
 
 // startNothing returns the span of ctx if that records nothing, else one with

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
@@ -46,8 +45,8 @@ func TestSampler(t *testing.T) {
 	rule := func(priority int) obsctx.Decision {
 		return obsctx.Decision{Priority: priority, Mechanism: obsctx.MechanismRule}
 	}
-	psr := func(rate float64) []attribute.KeyValue {
-		return []attribute.KeyValue{attribute.Float64("_dd.rule_psr", rate)}
+	rates := func(rate, limit float64, tag string) *obsctx.Rates {
+		return &obsctx.Rates{Rate: rate, Limit: limit, Tag: tag}
 	}
 	tests := []struct {
 		name     string
@@ -57,14 +56,15 @@ func TestSampler(t *testing.T) {
 
 		want     obsctx.Decision
 		result   sdktrace.SamplingDecision
-		attrs    []attribute.KeyValue
+		rates    *obsctx.Rates
 		wantTags string
 	}{
 		{"no rate", nil, nil, "", auto, sdktrace.RecordAndSample, nil, ""},
-		{"rate 0", &zero, nil, "", rule(-1), sdktrace.RecordOnly, psr(0), "_dd.p.ksr=0"},
-		{"rate 1", &one, nil, "_dd.p.a=b", rule(2), sdktrace.RecordAndSample, psr(1), "_dd.p.a=b,_dd.p.ksr=1"},
-		{"rate beyond 1", &beyond, nil, "", rule(2), sdktrace.RecordAndSample, psr(1), "_dd.p.ksr=1"},
-		{"no number", &nan, nil, "", rule(2), sdktrace.RecordAndSample, psr(1), "_dd.p.ksr=1"},
+		{"rate 0", &zero, nil, "", rule(-1), sdktrace.RecordOnly, rates(0, -1, "_dd.p.ksr=0"), ""},
+		{"rate 1", &one, nil, "_dd.p.a=b", rule(2), sdktrace.RecordAndSample, rates(1, 1, "_dd.p.ksr=1"), "_dd.p.a=b"},
+		{"an undecided trace's old rate", &one, nil, "_dd.p.ksr=0.5,_dd.p.a=b", rule(2), sdktrace.RecordAndSample, rates(1, 1, "_dd.p.ksr=1"), "_dd.p.a=b"},
+		{"rate beyond 1", &beyond, nil, "", rule(2), sdktrace.RecordAndSample, rates(1, 1, "_dd.p.ksr=1"), ""},
+		{"no number", &nan, nil, "", rule(2), sdktrace.RecordAndSample, rates(1, 1, "_dd.p.ksr=1"), ""},
 		{"upstream kept", &zero, &keep, "", keep, sdktrace.RecordAndSample, nil, ""},
 		{"upstream refused", &one, &refused, "_dd.p.a=b", refused, sdktrace.RecordOnly, nil, "_dd.p.a=b"},
 	}
@@ -80,11 +80,13 @@ func TestSampler(t *testing.T) {
 			r := NewSampler(SamplerOptions{Rate: tt.rate}).ShouldSample(sdktrace.SamplingParameters{
 				ParentContext: obsctx.WithTrace(ctx, state), TraceID: traceA,
 			})
-			if d, ok := state.Decision(); !ok || d != tt.want || r.Decision != tt.result || state.Tags != tt.wantTags {
-				t.Errorf("got %+v (%v), %v, tags %q, want %+v, %v, %q", d, ok, r.Decision, state.Tags, tt.want, tt.result, tt.wantTags)
+			d, ok := state.Decision()
+			if diff := cmp.Diff(tt.rates, d.Rates); diff != "" {
+				t.Errorf("rates: -want +got:\n%s", diff)
 			}
-			if len(r.Attributes)+len(tt.attrs) > 0 && !cmp.Equal(r.Attributes, tt.attrs, cmp.Comparer(func(a, b attribute.KeyValue) bool { return a == b })) {
-				t.Errorf("got attributes %v, want %v", r.Attributes, tt.attrs)
+			d.Rates = nil
+			if !ok || d != tt.want || r.Decision != tt.result || state.Tags != tt.wantTags {
+				t.Errorf("got %+v (%v), %v, tags %q, want %+v, %v, %q", d, ok, r.Decision, state.Tags, tt.want, tt.result, tt.wantTags)
 			}
 			if got := r.Tracestate.String(); got != "congo=1" {
 				t.Errorf("got tracestate %q, want the parent's", got)
@@ -181,8 +183,11 @@ func TestAnothersSampler(t *testing.T) {
 func TestSamplerDescription(t *testing.T) {
 	t.Parallel()
 	rate := 0.25
-	got := []string{NewSampler(SamplerOptions{}).Description(), NewSampler(SamplerOptions{Rate: &rate}).Description()}
-	if diff := cmp.Diff([]string{"Datadog{}", "Datadog{rate:0.25}"}, got); diff != "" {
+	got := []string{
+		NewSampler(SamplerOptions{}).Description(), NewSampler(SamplerOptions{Rate: &rate}).Description(),
+		NewSampler(SamplerOptions{Rate: &rate, Rules: make([]SamplingRule, 2)}).Description(),
+	}
+	if diff := cmp.Diff([]string{"Datadog{}", "Datadog{rate:0.25}", "Datadog{rules:2,rate:0.25}"}, got); diff != "" {
 		t.Error(diff)
 	}
 }

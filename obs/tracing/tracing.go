@@ -14,7 +14,8 @@
 // the context carries to the sampler, the processors and the propagators.
 //
 // Read provider.go for how that state comes about, sampler.go and traceid.go
-// for what the SDK asks of it, propagator.go for what leaves a service and how
+// for what the SDK asks of it, rules.go, glob.go, limiter.go and span_rules.go
+// for what a sampler goes by, propagator.go for what leaves a service and how
 // several styles agree, hop.go for the form that has, the propagator_*.go
 // files and tracestate.go for each style's headers, and ingress.go for
 // Google's front end.

@@ -9,6 +9,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kumihimo/kumihimo/obs/tracing/ddagent"
 )
@@ -76,4 +77,12 @@ func ExampleNewProcessor() {
 	// agent: traces 1 to /v1.0/traces
 	// sent 1 open 1
 	// agent: traces 1 to /v1.0/traces
+}
+
+func ExampleSpanNames() {
+	_, operation, resource := ddagent.SpanNames(trace.SpanKindServer, "GET", []attribute.KeyValue{
+		attribute.String("http.request.method", "GET"), attribute.String("http.route", "/users/{id}"),
+	})
+	fmt.Println(operation, "|", resource)
+	// Output: http.server.request | GET /users/{id}
 }

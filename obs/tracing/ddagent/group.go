@@ -96,9 +96,9 @@ func (g *group) facts() (f chunkFacts) {
 	if g.state == nil {
 		return f
 	}
-	if d, ok := g.state.Decision(); ok {
+	if d, ok := g.state.Settle(); ok {
 		f.decision = d
 	}
-	f.origin, f.tags, f.lastParent = g.state.Origin, g.state.Tags, g.state.LastParent
+	f.origin, f.tags, f.lastParent = g.state.Origin, f.decision.TagsWith(g.state.Tags), g.state.LastParent
 	return f
 }

@@ -172,6 +172,9 @@ var known = map[string]keyInfo{
 	keyTraceHigh:        {treat: omit},
 	keyDecisionMaker:    {treat: omit},
 	keyPriority:         {treat: omit},
+	keyRuleRate:         {treat: omit},
+	keyLimitRate:        {treat: omit},
+	keyAgentRate:        {treat: omit},
 	"sampling.priority": {treat: omit},
 	keyOrigin:           {treat: omit},
 	keyLastParent:       {treat: omit},
@@ -192,6 +195,9 @@ const (
 	keyTraceHigh     = "_dd.p.tid"
 	keyDecisionMaker = "_dd.p.dm"
 	keyPriority      = "_sampling_priority_v1"
+	keyRuleRate      = "_dd.rule_psr"
+	keyLimitRate     = "_dd.limit_psr"
+	keyAgentRate     = "_dd.agent_psr"
 	keyOrigin        = "_dd.origin"
 	keyLastParent    = "_dd.parent_id"
 	keyTopLevel      = "_dd.top_level"

@@ -112,6 +112,9 @@ func TestNamesResourcesTypes(t *testing.T) {
 			if s["name"] != tt.wantName || s["resource"] != tt.wantRes || s["type"] != tt.want {
 				t.Errorf("name %q, resource %q, type %q; want %q, %q, %q", s["name"], s["resource"], s["type"], tt.wantName, tt.wantRes, tt.want)
 			}
+			if service, op, res := SpanNames(tt.kind, "span name", tt.attrs); service != "" || op != tt.wantName || res != tt.wantRes {
+				t.Errorf("Names: %q, %q, %q; want the payload's", service, op, res)
+			}
 		})
 	}
 }

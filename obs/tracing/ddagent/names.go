@@ -1,6 +1,7 @@
 package ddagent
 
 import (
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/DataDog/dd-trace-go/v2/ddtrace/ext"
@@ -8,6 +9,28 @@ import (
 
 // What follows is version 2 of the operation and resource names of the
 // agent's OTLP intake (pkg/trace/transform/otelutil.go, v0.85.1).
+
+// SpanNames returns the names by which Datadog knows a span: its service, "" if
+// that is the resource's, its operation and its resource.
+func SpanNames(kind trace.SpanKind, name string, attrs []attribute.KeyValue) (service, op, resource string) {
+	var none factSet
+	var f spanFacts
+	f.reset(&none)
+	for _, kv := range attrs {
+		if k := known[string(kv.Key)]; k.fact != factNone && k.fact != factStatusCode {
+			f.set(k.fact, clean(kv.Value.String(), maxValue))
+		}
+	}
+	if own := f.get(factService); own != "" {
+		service = serviceName(own)
+	}
+	var o operation
+	resource, second := resourceName(&f, kind, name)
+	if second != "" {
+		resource += " " + second
+	}
+	return service, string(o.name(&f, kind)), clean(resource, maxResource)
+}
 
 // operation holds a name that is put together; it fits most of them.
 type operation struct {

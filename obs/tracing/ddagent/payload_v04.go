@@ -122,6 +122,7 @@ func (p *payloadV04) metrics(b []byte, c *chunk, v *spanView, first, top bool) [
 	}
 	if v.flags&flagRoot != 0 {
 		m.number(ext.Pid, float64(p.process.pid))
+		m.rates(c.facts.decision)
 	}
 	if top {
 		m.number(keyTopLevel, 1)
@@ -172,6 +173,21 @@ func (m *v04Map) chunk(c *chunk, v *spanView) {
 		if key, value, ok := strings.Cut(member, "="); ok && key != keyTraceHigh && key != keyDecisionMaker {
 			m.pair(clean(key, maxKey), clean(value, maxValue))
 		}
+	}
+}
+
+// rates adds to a local root by what it was decided.
+func (m *v04Map) rates(d obsctx.Decision) {
+	if d.Rates == nil {
+		return
+	}
+	if d.Mechanism == obsctx.MechanismAgent {
+		m.number(keyAgentRate, d.Rates.Rate)
+		return
+	}
+	m.number(keyRuleRate, d.Rates.Rate)
+	if d.Rates.Limit >= 0 {
+		m.number(keyLimitRate, d.Rates.Limit)
 	}
 }
 
