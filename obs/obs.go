@@ -11,8 +11,8 @@
 // text, on a laptop), OpenTelemetry's globals lead to a Datadog Agent, and
 // [Start] times a function.
 //
-// Read obs.go for how the parts are put together, options.go, env.go and
-// settings.go for the configuration, platform.go, project.go and resource.go for
+// Read obs.go for how the parts are put together, options.go, env.go,
+// settings.go and sampling.go for the configuration, platform.go, project.go and resource.go for
 // where the program runs, agent.go for the agent and its authentication,
 // lifecycle.go and serve.go for the end of a program, and span.go, context.go
 // and transport.go for what code calls while it runs. diagnostics.go has our own
@@ -176,11 +176,14 @@ func (t *Telemetry) buildTraces(opts Options, red *redact.Redactor) {
 	}
 	t.propagator = opts.Propagators
 	if t.propagator == nil {
-		t.propagator = tracing.NewPropagator(tracing.PropagatorOptions{Extract: s.extract, Inject: s.inject, ExtractFirst: s.extractFirst})
+		t.propagator = tracing.NewPropagator(s.propagator)
 	}
 	sampler := opts.Sampler
 	if sampler == nil {
-		sampler = tracing.NewSampler(tracing.SamplerOptions{Rate: s.rate})
+		if t.exporter != nil {
+			s.sampler.AgentRate = t.exporter.Rate
+		}
+		sampler = tracing.NewSampler(s.sampler)
 	}
 	t.provider = tracing.NewProvider(tracing.Options{
 		Resource: s.resource(), Sampler: sampler, IDGenerator: opts.IDGenerator,

@@ -11,6 +11,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/kumihimo/kumihimo/obs/gcpauth"
+	"github.com/kumihimo/kumihimo/obs/tracing"
 )
 
 // Options configure [New] and [Init]. The zero value is the production
@@ -84,8 +85,21 @@ type Options struct {
 	Sampler sdktrace.Sampler
 
 	// SampleRate is the share of new traces kept, 0 to 1; nil means unset:
-	// DD_TRACE_SAMPLE_RATE, then OTEL_TRACES_SAMPLER, then all.
+	// DD_TRACE_SAMPLE_RATE, then, where no variable of Datadog's asks for
+	// sampling, OTEL_TRACES_SAMPLER, then all.
 	SampleRate *float64
+
+	// SamplingRules decide new traces, the first that matches, before
+	// SampleRate does. Default: DD_TRACE_SAMPLING_RULES.
+	SamplingRules []tracing.SamplingRule
+
+	// SpanSamplingRules keep single spans of traces that are not kept.
+	// Default: DD_SPAN_SAMPLING_RULES.
+	SpanSamplingRules []tracing.SamplingRule
+
+	// RateLimit is how many new traces a second SamplingRules and SampleRate
+	// keep at most; nil means unset: DD_TRACE_RATE_LIMIT, then 100.
+	RateLimit *float64
 
 	// IDGenerator replaces the generator of span and trace ids.
 	IDGenerator sdktrace.IDGenerator
@@ -95,6 +109,12 @@ type Options struct {
 
 	// Propagators replaces the propagator of DD_TRACE_PROPAGATION_STYLE.
 	Propagators propagation.TextMapPropagator
+
+	// FrontEnd says whether requests come through Google's front end, which
+	// puts a trace of its own on each, one that Datadog never sees: "auto" (the
+	// default: on Cloud Run and Cloud Functions), "google" or "none". Set it
+	// where a load balancer of Google's stands before the program elsewhere.
+	FrontEnd string
 
 	// BaggageHosts are the hosts to which [Transport] sends baggage: a name
 	// stands for itself and its subdomains. Default: none.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/kumihimo/kumihimo/internal/redact"
 	"github.com/kumihimo/kumihimo/obs/logging"
@@ -30,15 +29,14 @@ type settings struct {
 	filter                *logging.Filter
 	color                 logging.Color
 	enabled               bool // tracing
-	rate                  *float64
-	extract, inject       []string
-	extractFirst          bool
+	sampler               tracing.SamplerOptions
+	propagator            tracing.PropagatorOptions
+	frontEnd              bool // Google's stands before the program
 	agent                 agentSettings
 	metadataHost          string
 	grace                 time.Duration
 	startupLog            bool
 	report                []setting
-	ignored               []string
 }
 
 // resolve works out every setting. Its error joins one error a mistake.
@@ -53,7 +51,6 @@ func resolve(opts Options, env environment, red *redact.Redactor) (settings, err
 	s.metadataHost = r.metadata()
 	s.agent = r.agent(opts, s.platform, s.metadataHost != "", red)
 	s.lifecycle(r, opts)
-	s.ignored = unsupported(r)
 	s.report = r.report
 	return s, errors.Join(r.errs...)
 }
@@ -173,93 +170,6 @@ func (s *settings) tracing(r *reader, opts Options) {
 	s.propagation(r, opts)
 }
 
-func (s *settings) sampling(r *reader, opts Options) {
-	if opts.Sampler != nil {
-		r.note("sampling", opts.Sampler.Description(), fromOption)
-		return
-	}
-	if opts.SampleRate != nil {
-		text := strconv.FormatFloat(*opts.SampleRate, 'g', -1, 64)
-		s.rate = r.rate("Options.SampleRate", text)
-		r.note("sample.rate", text, fromOption)
-		return
-	}
-	if v, source := r.variable("DD_TRACE_SAMPLE_RATE"); source != "" {
-		s.rate = r.rate(source, v)
-		r.note("sample.rate", v, source)
-		return
-	}
-	v, source := r.variable("OTEL_TRACES_SAMPLER")
-	if source == "" {
-		r.note("sampling", "all, or as the caller decided", fromDefault)
-		return
-	}
-	switch strings.TrimPrefix(v, "parentbased_") {
-	case "always_on":
-		s.rate = r.rate(source, "1")
-	case "always_off":
-		s.rate = r.rate(source, "0")
-	case "traceidratio":
-		arg, argSource := r.variable("OTEL_TRACES_SAMPLER_ARG")
-		if argSource == "" {
-			arg, argSource = "1", source
-		}
-		s.rate = r.rate(argSource, arg)
-		v += " " + arg
-	default:
-		r.fail(source, v, "always_on, always_off, traceidratio, or one of these after parentbased_")
-	}
-	r.note("sampling", v, source)
-}
-
-func (s *settings) propagation(r *reader, opts Options) {
-	if opts.Propagators != nil {
-		r.note("propagation", strings.Join(opts.Propagators.Fields(), ","), fromOption)
-		return
-	}
-	styles := func(direction string) []string {
-		v, source := r.variable("DD_TRACE_PROPAGATION_STYLE_"+direction, "DD_TRACE_PROPAGATION_STYLE", "OTEL_PROPAGATORS")
-		if source == "" {
-			r.note("propagation."+strings.ToLower(direction), "datadog,tracecontext,baggage", fromDefault)
-			return nil
-		}
-		if source != "OTEL_PROPAGATORS" {
-			v = datadogB3(v)
-		}
-		list, err := tracing.ParseStyles(v)
-		if err != nil {
-			r.addOnce(&settingError{source, err})
-		}
-		r.note("propagation."+strings.ToLower(direction), strings.Join(list, ","), source)
-		return list
-	}
-	s.extract, s.inject = styles("EXTRACT"), styles("INJECT")
-	var source string
-	if s.extractFirst, source = r.boolean(false, "DD_TRACE_PROPAGATION_EXTRACT_FIRST"); source != "" {
-		r.note("propagation.extract.first", strconv.FormatBool(s.extractFirst), source)
-	}
-}
-
-// datadogB3 returns styles with b3 in the sense of Datadog's variables, where
-// it is several headers; in OpenTelemetry's it is the single one.
-func datadogB3(styles string) string {
-	names := strings.Split(styles, ",")
-	for i, name := range names {
-		if strings.EqualFold(strings.TrimSpace(name), "b3") {
-			names[i] = "b3multi"
-		}
-	}
-	return strings.Join(names, ",")
-}
-
-// ingress is the propagator for requests from outside.
-func (s *settings) ingress(p propagation.TextMapPropagator) propagation.TextMapPropagator {
-	if s.platform.hasFrontEnd() {
-		return tracing.NewIngress(p)
-	}
-	return p
-}
-
 func (s *settings) lifecycle(r *reader, opts Options) {
 	s.grace = opts.ShutdownGrace
 	if s.grace < 0 {
@@ -276,32 +186,13 @@ func (s *settings) lifecycle(r *reader, opts Options) {
 	s.startupLog, _ = r.boolean(true, "DD_TRACE_STARTUP_LOGS")
 }
 
-// unsupported lists the variables of Datadog's tracers that are set and that
-// this version does not read, so that the start-up line can say so.
-func unsupported(r *reader) []string {
-	var set []string
-	for _, name := range []string{
-		"DD_TRACE_SAMPLING_RULES", "DD_SPAN_SAMPLING_RULES", "DD_TRACE_RATE_LIMIT",
-		"DD_TRACE_PROPAGATION_BEHAVIOR_EXTRACT",
-	} {
-		if v, _ := r.variable(name); v != "" {
-			set = append(set, name)
-		}
-	}
-	return set
-}
-
 // attrs is the effective configuration.
 func (s *settings) attrs() []slog.Attr {
 	config := make([]any, 0, len(s.report))
 	for _, line := range s.report {
 		config = append(config, slog.String(line.name, line.value+" ("+line.source+")"))
 	}
-	attrs := []slog.Attr{slog.Group("config", config...)}
-	if len(s.ignored) > 0 {
-		attrs = append(attrs, slog.String("ignored", strings.Join(s.ignored, ",")))
-	}
-	return attrs
+	return []slog.Attr{slog.Group("config", config...)}
 }
 
 // settingError says which setting another package could not understand.

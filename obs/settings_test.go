@@ -14,6 +14,7 @@ import (
 
 	"github.com/kumihimo/kumihimo/internal/redact"
 	"github.com/kumihimo/kumihimo/obs/gcpauth"
+	"github.com/kumihimo/kumihimo/obs/tracing"
 )
 
 // world is an environment of "NAME=value" pairs. The pair "dmi=…" is the
@@ -69,15 +70,17 @@ func TestPlatform(t *testing.T) {
 // unset are lines of the report that all cases have if they say nothing of it.
 var unset = []string{"sampling", "propagation.extract", "propagation.inject", "shutdown.grace"}
 
+type precedenceCase struct {
+	name string
+	opts Options
+	env  []string
+	want string // lines of the report, without platform, in their order
+}
+
 // TestPrecedence: a set field, then the environment, then what is detected.
 func TestPrecedence(t *testing.T) {
 	t.Parallel()
-	tests := []struct {
-		name string
-		opts Options
-		env  []string
-		want string // lines of the report, without platform, in their order
-	}{
+	tests := []precedenceCase{
 		{"nothing", Options{}, nil,
 			"service=shopd (default); log.format=text (detected); log.filter=info (default); agent=none (default)"},
 		{"option over environment", Options{Service: "a", Env: "b", LogFormat: "json", AgentURL: "http://x:1"},
@@ -108,7 +111,7 @@ func TestPrecedence(t *testing.T) {
 		{"switches and rates", Options{}, []string{"DD_TRACE_ENABLED=False", "OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.25"},
 			"service=shopd (default); log.format=text (detected); log.filter=info (default); tracing=off (DD_TRACE_ENABLED); sampling=parentbased_traceidratio 0.25 (OTEL_TRACES_SAMPLER); agent=none (default)"},
 	}
-	for _, tt := range tests {
+	for _, tt := range append(tests, samplingPrecedence...) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s, err := resolve(tt.opts, world(tt.env...), redact.New(nil))
@@ -158,6 +161,13 @@ func TestMistakes(t *testing.T) {
 		{"negative rate", Options{SampleRate: &minusOne}, nil, []string{"Options.SampleRate", "0 to 1"}},
 		{"rate", Options{}, []string{"DD_TRACE_SAMPLE_RATE=NaN"}, []string{"DD_TRACE_SAMPLE_RATE", "0 to 1"}},
 		{"sampler", Options{}, []string{"OTEL_TRACES_SAMPLER=xray"}, []string{"OTEL_TRACES_SAMPLER", "always_on"}},
+		{"rules", Options{}, []string{`DD_TRACE_SAMPLING_RULES=[{"service":}]`}, []string{"DD_TRACE_SAMPLING_RULES", "at byte 13"}},
+		{"span rules", Options{}, []string{`DD_SPAN_SAMPLING_RULES=[{"sample_rate":7}]`}, []string{"DD_SPAN_SAMPLING_RULES", "at byte 2", "from 0 to 1"}},
+		{"rules as an option", Options{SamplingRules: []tracing.SamplingRule{{}, {Rate: 2}}}, nil, []string{"Options.SamplingRules[1].Rate", "from 0 to 1"}},
+		{"limit", Options{}, []string{"DD_TRACE_RATE_LIMIT=-1"}, []string{"DD_TRACE_RATE_LIMIT", "a number from 0"}},
+		{"limit as an option", Options{RateLimit: &minusOne}, nil, []string{"Options.RateLimit", "a number from 0"}},
+		{"behavior", Options{}, []string{"DD_TRACE_PROPAGATION_BEHAVIOR_EXTRACT=reset"}, []string{"DD_TRACE_PROPAGATION_BEHAVIOR_EXTRACT", "continue, restart or ignore"}},
+		{"front end", Options{FrontEnd: "cloudflare"}, nil, []string{"Options.FrontEnd", "auto, google or none"}},
 		{"style", Options{}, []string{"DD_TRACE_PROPAGATION_STYLE=zipkin"}, []string{"DD_TRACE_PROPAGATION_STYLE", "zipkin", "tracecontext"}},
 		{"switch", Options{}, []string{"DD_TRACE_ENABLED=maybe"}, []string{"DD_TRACE_ENABLED", "true or false"}},
 		{"tags", Options{}, []string{"DD_TAGS=noColon"}, []string{"DD_TAGS", "key:value"}},
@@ -216,7 +226,7 @@ func TestStartUpLine(t *testing.T) {
 		LogWriter: &out, LogFormat: "json", Service: "shop", TokenSource: noTokens{},
 		AgentURL: "https://agent-x.a.run.app", AgentAuth: "google",
 		Tags: map[string]string{"password": "planted"},
-	}, world("DD_ENV=prod", "DD_TRACE_SAMPLING_RULES=[]"))
+	}, world("DD_ENV=prod", `DD_TRACE_SAMPLING_RULES=[{"service":"shop"},{"sample_rate":0.5}]`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +234,7 @@ func TestStartUpLine(t *testing.T) {
 	line := out.String()
 	for _, want := range []string{
 		`"message":"telemetry started"`, `"service":"shop (option)"`, `"env":"prod (DD_ENV)"`, `"log.format":"json (option)"`,
-		`"agent":"https://agent-x.a.run.app (option)"`, `"agent.auth":"google (option)"`, `"ignored":"DD_TRACE_SAMPLING_RULES"`, `"logger":"kumihimo"`,
+		`"agent":"https://agent-x.a.run.app (option)"`, `"agent.auth":"google (option)"`, `"sampling.rules":"2 (DD_TRACE_SAMPLING_RULES)"`, `"logger":"kumihimo"`,
 	} {
 		if !strings.Contains(line, want) {
 			t.Errorf("the line lacks %s", want)

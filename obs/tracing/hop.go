@@ -78,6 +78,16 @@ func (h *hop) into(ctx context.Context, links []trace.Link, frontEnd trace.Trace
 	return obsctx.WithTrace(trace.ContextWithRemoteSpanContext(ctx, h.spanContext()), s)
 }
 
+// restarted returns ctx such that the next span begins a trace of its own, with
+// a link to h.
+func (h *hop) restarted(ctx context.Context, frontEnd trace.TraceID) context.Context {
+	s := &obsctx.Trace{Remote: true, FrontEnd: frontEnd}
+	if h.parent.IsValid() { // else it is the front end's alone
+		s.Links = []trace.Link{h.link("propagation_behavior_extract")}
+	}
+	return obsctx.WithTrace(ctx, s)
+}
+
 func (h *hop) spanContext() trace.SpanContext {
 	return trace.NewSpanContext(trace.SpanContextConfig{
 		TraceID: h.trace, SpanID: h.parent, TraceState: h.state, Remote: true,

@@ -6,6 +6,8 @@ import (
 
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/kumihimo/kumihimo/internal/obsctx"
 )
 
 // headerCloudTrace is the front end's older header,
@@ -38,8 +40,12 @@ func NewIngress(p propagation.TextMapPropagator) propagation.TextMapPropagator {
 	return &ingress{p, &propagator{extract: []style{traceContext}, frontEnd: true}}
 }
 
-// extractBehindFrontEnd is Extract for a propagator of NewIngress.
-func (p *propagator) extractBehindFrontEnd(ctx context.Context, c propagation.TextMapCarrier) context.Context {
+// readBehindFrontEnd is read for a propagator of NewIngress. It also returns
+// the front end's trace, if the request has come through one.
+func (p *propagator) readBehindFrontEnd(c propagation.TextMapCarrier) (h hop, links []trace.Link, frontEnd trace.TraceID, found bool) {
+	if len(p.extract) == 0 {
+		return h, nil, frontEnd, false
+	}
 	var room [none]style
 	others := room[:0]
 	w3c := false
@@ -50,24 +56,29 @@ func (p *propagator) extractBehindFrontEnd(ctx context.Context, c propagation.Te
 			others = append(others, s)
 		}
 	}
-	h, links, found := p.read(c, others)
+	h, links, found = p.read(c, others)
 	front, behind := readFrontEnd(c)
-	var frontEnd trace.TraceID
 	switch {
-	case !behind && !found, len(p.extract) == 0:
-		return ctx
 	case !behind:
+		return h, links, frontEnd, found
 	case !found:
 		h = front
 		if w3c {
 			h.adopt()
 		}
-	case h.trace != front.trace:
-		frontEnd = front.trace
-	case w3c:
+	case h.trace == front.trace && w3c:
 		h.state = parseState(front.others)
 	}
-	return h.into(ctx, links, frontEnd)
+	return h, links, front.trace, true
+}
+
+// ignore takes nothing but what the front end's log is found by.
+func (p *propagator) ignore(ctx context.Context, c propagation.TextMapCarrier) context.Context {
+	front, behind := readFrontEnd(c)
+	if !p.frontEnd || !behind || len(p.extract) == 0 {
+		return ctx
+	}
+	return obsctx.WithTrace(ctx, &obsctx.Trace{Remote: true, FrontEnd: front.trace})
 }
 
 // readFrontEnd returns what the front end says: a trace id, and the tracestate

@@ -231,3 +231,72 @@ func TestBaggage(t *testing.T) {
 		}
 	}
 }
+
+func TestBehavior(t *testing.T) {
+	t.Parallel()
+	const other = "b3: 0b000000000000000000000000000000000-1-1\n"
+	dd := ddA + "x-datadog-sampling-priority: 2\nx-datadog-origin: rum\nx-datadog-tags: " + tidA + "\nbaggage: a=1\n"
+	through := "traceparent: 00-0b000000000000000000000000000000-0b00000000000000-00\ntracestate: congo=1\n"
+	tests := []struct {
+		name, behavior string
+		frontEnd       bool
+		headers        string
+		link           string // trace/parent and attributes
+		baggage        string
+		front          string
+		continues      bool
+	}{
+		{"continue", "continue", false, dd, "", "a=1", "", true},
+		{"restart", "restart", false, dd, fullA + " propagation_behavior_extract datadog", "a=1", "", false},
+		{"restart, W3C", "restart", false, w3cA, fullA + " propagation_behavior_extract tracecontext", "", "", false},
+		{"restart, baggage alone", "restart", false, "baggage: a=1", "", "a=1", "", false},
+		{"restart, nothing", "restart", false, other, "", "", "", false},
+		{"restart behind the front end", "restart", true, dd + through, fullA + " propagation_behavior_extract datadog", "a=1", "0b000000000000000000000000000000", false},
+		{"restart, the front end's own", "restart", true, through, "", "", "0b000000000000000000000000000000", false},
+		{"ignore", "ignore", false, dd, "", "", "", false},
+		{"ignore behind the front end", "ignore", true, dd + through, "", "", "0b000000000000000000000000000000", false},
+	}
+	for _, tt := range tests {
+		p := NewPropagator(PropagatorOptions{Behavior: tt.behavior})
+		if tt.frontEnd {
+			p = NewIngress(p)
+		}
+		ctx := p.Extract(t.Context(), propagation.HeaderCarrier(headers(tt.headers)))
+		if got := baggage.FromContext(ctx).String(); got != tt.baggage {
+			t.Errorf("%s: got baggage %q", tt.name, got)
+		}
+		_, tr, o := observed(Options{Propagator: p})
+		ctx, span := tr.Start(ctx, "root")
+		span.End()
+		s := obsctx.TraceFrom(ctx)
+		if got := s.ID.String() == idA; got != tt.continues || span.SpanContext().TraceID() != s.ID {
+			t.Errorf("%s: got trace %s", tt.name, s.ID)
+		}
+		if front := s.FrontEnd.String(); s.FrontEnd.IsValid() && front != tt.front || !s.FrontEnd.IsValid() && tt.front != "" {
+			t.Errorf("%s: got front end %s", tt.name, front)
+		}
+		if d, _ := s.Decision(); !tt.continues && (d != auto || s.Origin != "") {
+			t.Errorf("%s: got %+v, origin %q, want neither of upstream", tt.name, d, s.Origin)
+		}
+		link := ""
+		for _, l := range o.Ended()[0].Links() {
+			link = l.SpanContext.TraceID().String() + "/" + l.SpanContext.SpanID().String()
+			for _, a := range l.Attributes {
+				link += " " + a.Value.String()
+			}
+		}
+		if link != tt.link {
+			t.Errorf("%s: got link %q, want %q", tt.name, link, tt.link)
+		}
+	}
+}
+
+func TestUnknownBehaviorPanics(t *testing.T) {
+	t.Parallel()
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	NewPropagator(PropagatorOptions{Behavior: "reset"})
+}

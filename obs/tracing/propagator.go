@@ -22,14 +22,30 @@ type PropagatorOptions struct {
 
 	// ExtractFirst looks no further than the first style that finds a trace.
 	ExtractFirst bool
+
+	// Behavior is what becomes of a trace that is found: "continue", which is
+	// also the empty one, goes on with it; "restart" begins a new one that
+	// links to it, and takes its baggage alone; "ignore" takes nothing.
+	Behavior string
 }
+
+const (
+	behaviorContinue = "continue"
+	behaviorRestart  = "restart"
+	behaviorIgnore   = "ignore"
+)
 
 // NewPropagator returns a propagator whose headers are those of Datadog's
 // tracers. It carries priority, origin and tags in the context beside the
 // SpanContext, so it is of use with a [Provider] only. It panics if a style
-// is unknown.
+// or the behavior is unknown.
 func NewPropagator(opts PropagatorOptions) propagation.TextMapPropagator {
-	p := &propagator{first: opts.ExtractFirst}
+	p := &propagator{first: opts.ExtractFirst, behavior: opts.Behavior}
+	switch p.behavior {
+	case "", behaviorContinue, behaviorRestart, behaviorIgnore:
+	default:
+		panic("tracing: NewPropagator: unknown behavior " + p.behavior)
+	}
 	p.extract, p.baggageIn = stylesOf(opts.Extract)
 	p.inject, p.baggageOut = stylesOf(opts.Inject)
 	return p
@@ -59,6 +75,7 @@ type propagator struct {
 	extract, inject       []style
 	baggageIn, baggageOut bool
 	first                 bool
+	behavior              string
 	frontEnd              bool // see ingress.go
 }
 
@@ -92,17 +109,30 @@ func (p *propagator) Inject(ctx context.Context, c propagation.TextMapCarrier) {
 
 // Extract returns ctx with the trace and the baggage that c carries.
 func (p *propagator) Extract(ctx context.Context, c propagation.TextMapCarrier) context.Context {
+	if p.behavior == behaviorIgnore {
+		return p.ignore(ctx, c)
+	}
 	if p.baggageIn {
 		ctx = p.extractBaggage(ctx, c)
 	}
+	var h hop
+	var links []trace.Link
+	var frontEnd trace.TraceID
+	var found bool
 	if p.frontEnd {
-		return p.extractBehindFrontEnd(ctx, c)
+		h, links, frontEnd, found = p.readBehindFrontEnd(c)
+	} else {
+		h, links, found = p.read(c, p.extract)
 	}
-	h, links, ok := p.read(c, p.extract)
-	if !ok {
+	switch {
+	case !found:
 		return ctx
+	case p.behavior == behaviorRestart:
+		return h.restarted(ctx, frontEnd)
+	case frontEnd == h.trace:
+		frontEnd = trace.TraceID{}
 	}
-	return h.into(ctx, links, trace.TraceID{})
+	return h.into(ctx, links, frontEnd)
 }
 
 // read returns the hop that styles agree upon, and links to what they do not.
@@ -169,10 +199,14 @@ func (h *hop) terminated() trace.Link {
 		h.readMember()
 		h.state = parseState(h.others)
 	}
+	return h.link("terminated_context")
+}
+
+func (h *hop) link(reason string) trace.Link {
 	return trace.Link{
 		SpanContext: h.spanContext(),
 		Attributes: []attribute.KeyValue{
-			attribute.String("reason", "terminated_context"),
+			attribute.String("reason", reason),
 			attribute.String("context_headers", h.style.linkName()),
 		},
 	}
