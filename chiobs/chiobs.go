@@ -81,6 +81,7 @@ type handler struct {
 	routes chi.Routes            // next, if that is a router
 	kind   trace.SpanStartOption // made once, as it is an allocation
 	tracer atomic.Pointer[providersTracer]
+	forced bucket // of requests that force their trace to be kept
 }
 
 // providersTracer remembers the tracer of a provider, which takes a lock to
@@ -96,7 +97,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		provider = otel.GetTracerProvider()
 	}
 	p := h.pipeline(r.Context(), provider)
-	ctx, caller := h.config.incoming(r, p.propagator)
+	ctx, caller := h.incoming(r, p.propagator)
 	if h.config.Skip != nil && h.config.Skip(r) {
 		h.next.ServeHTTP(w, r.WithContext(ctx))
 		return
