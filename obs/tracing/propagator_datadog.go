@@ -97,17 +97,23 @@ func readDatadog(c propagation.TextMapCarrier) (hop, bool) {
 	return h, h.trace.IsValid() && (h.parent.IsValid() || h.origin == originSynthetics)
 }
 
-// parseDecimal reads an id. Some tracers write it as a signed number.
-func parseDecimal(s string) (uint64, bool) {
+// parseDecimal reads an id, and returns 0 if it is none. Some tracers write it
+// as a signed number.
+func parseDecimal(s string) (id uint64, ok bool) {
 	if len(s) == 0 || len(s) > 20 { // digits of 2^64; errors copy their input
 		return 0, false
 	}
 	if s[0] == '-' {
 		n, err := strconv.ParseInt(s, 10, 64)
-		return uint64(n), err == nil
+		id, ok = uint64(n), err == nil
+	} else {
+		n, err := strconv.ParseUint(s, 10, 64)
+		id, ok = n, err == nil
 	}
-	n, err := strconv.ParseUint(s, 10, 64)
-	return n, err == nil
+	if !ok {
+		return 0, false // strconv's answer to what is too large is the largest
+	}
+	return id, true
 }
 
 // parsePriority reads a priority. Those beyond -1 to 2 are kept as they are:

@@ -122,6 +122,7 @@ func TestExtractDatadog(t *testing.T) {
 			taken{Span: "00000000000000000000000000000001/0000000000000000", Decision: "1/-1", Sampled: true, Origin: "synthetics"}},
 		{"trace 0", "x-datadog-trace-id: 0\nx-datadog-parent-id: 1", taken{}},
 		{"trace beyond 64 bits", "x-datadog-trace-id: 18446744073709551616\nx-datadog-parent-id: 1", taken{}},
+		{"parent beyond 64 bits", "x-datadog-trace-id: 1\nx-datadog-parent-id: 18446744073709551616", taken{}},
 		{"no decimal", "x-datadog-trace-id: 0x1\nx-datadog-parent-id: 1", taken{}},
 		{"tid in upper case", ddA + "x-datadog-tags: _dd.p.tid=4BF92F3577B34DA6,_dd.p.a=1", taken{Span: low.Span, Tags: "_dd.p.a=1"}},
 		{"tid too short", ddA + "x-datadog-tags: _dd.p.tid=4bf9", low},
