@@ -47,8 +47,12 @@ func FuzzExtract(f *testing.F) {
 
 // plainMember reports whether tracestate has one dd member at most, with each
 // part once, s before t.dm: what a part means that comes twice, and which of
-// two wins, differs with their order in the oracle.
+// two wins, differs with their order in the oracle. Control characters, which
+// net/http refuses, it sends on within the names of tags.
 func plainMember(tracestate string) bool {
+	if !printable(strings.ReplaceAll(tracestate, "\t", " ")) {
+		return false
+	}
 	members := 0
 	for member := range strings.SplitSeq(tracestate, ",") {
 		value, ok := strings.CutPrefix(strings.Trim(member, " \t"), "dd=")

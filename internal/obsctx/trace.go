@@ -157,6 +157,26 @@ func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
 }
 
+// traceContext is a context and the Trace it carries, in one allocation.
+type traceContext struct {
+	context.Context
+	trace Trace
+}
+
+func (c *traceContext) Value(key any) any {
+	if key == (traceKey{}) {
+		return &c.trace
+	}
+	return c.Context.Value(key)
+}
+
+// NewTrace returns a context that carries a new Trace, for the caller to fill
+// before others get the context.
+func NewTrace(ctx context.Context) (context.Context, *Trace) {
+	c := &traceContext{Context: ctx}
+	return c, &c.trace
+}
+
 // TraceFrom returns the trace state of ctx, or nil.
 func TraceFrom(ctx context.Context) *Trace {
 	t, _ := ctx.Value(traceKey{}).(*Trace)

@@ -67,15 +67,14 @@ func hopOf(sc trace.SpanContext) hop {
 
 // into returns ctx with the hop as a remote span's.
 func (h *hop) into(ctx context.Context, links []trace.Link, frontEnd trace.TraceID) context.Context {
-	s := &obsctx.Trace{
-		ID: h.trace, Remote: true,
-		Origin: h.origin, Tags: h.tags, LastParent: h.lastParent,
-		FrontEnd: frontEnd, Links: links,
-	}
+	ctx, s := obsctx.NewTrace(trace.ContextWithRemoteSpanContext(ctx, h.spanContext()))
+	s.ID, s.Remote = h.trace, true
+	s.Origin, s.Tags, s.LastParent = h.origin, h.tags, h.lastParent
+	s.FrontEnd, s.Links = frontEnd, links
 	if h.decided {
 		s.Init(h.decision)
 	}
-	return obsctx.WithTrace(trace.ContextWithRemoteSpanContext(ctx, h.spanContext()), s)
+	return ctx
 }
 
 // restarted returns ctx such that the next span begins a trace of its own, with
@@ -120,4 +119,13 @@ func unhex(dst []byte, s string) bool {
 	}
 	_, err := hex.Decode(dst, []byte(s))
 	return err == nil
+}
+
+// appendHex is hex.AppendEncode for a few bytes, in half the time.
+func appendHex(b, src []byte) []byte {
+	const digits = "0123456789abcdef"
+	for _, c := range src {
+		b = append(b, digits[c>>4], digits[c&15])
+	}
+	return b
 }

@@ -1,7 +1,6 @@
 package tracing
 
 import (
-	"encoding/hex"
 	"strings"
 
 	"go.opentelemetry.io/otel/propagation"
@@ -18,7 +17,7 @@ var (
 func (h *hop) appendB3(b []byte, x *index) []byte {
 	b = h.appendB3TraceID(b)
 	x.end(&headerB3TraceID, b)
-	b = hex.AppendEncode(b, h.parent[:])
+	b = appendHex(b, h.parent[:])
 	x.end(&headerB3SpanID, b)
 	if h.decided {
 		b = append(b, h.b3Sampled())
@@ -29,7 +28,7 @@ func (h *hop) appendB3(b []byte, x *index) []byte {
 
 func (h *hop) appendB3Single(b []byte, x *index) []byte {
 	b = append(h.appendB3TraceID(b), '-')
-	b = hex.AppendEncode(b, h.parent[:])
+	b = appendHex(b, h.parent[:])
 	if h.decided {
 		b = append(b, '-', h.b3Sampled())
 	}
@@ -39,9 +38,9 @@ func (h *hop) appendB3Single(b []byte, x *index) []byte {
 
 func (h *hop) appendB3TraceID(b []byte) []byte {
 	if h.hasHigh() {
-		return hex.AppendEncode(b, h.trace[:])
+		return appendHex(b, h.trace[:])
 	}
-	return hex.AppendEncode(b, h.trace[8:])
+	return appendHex(b, h.trace[8:])
 }
 
 func (h *hop) b3Sampled() byte {

@@ -2,7 +2,6 @@ package tracing
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -52,7 +51,7 @@ func (h *hop) appendDatadog(b []byte, x *index) []byte {
 	start := len(b)
 	if h.hasHigh() {
 		b = append(b, tagTID+"="...)
-		b = hex.AppendEncode(b, h.trace[:8])
+		b = appendHex(b, h.trace[:8])
 	}
 	if m, ok := h.mechanism(); ok {
 		b = appendComma(b, start)

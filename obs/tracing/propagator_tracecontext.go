@@ -1,7 +1,6 @@
 package tracing
 
 import (
-	"encoding/hex"
 	"strings"
 
 	"go.opentelemetry.io/otel/propagation"
@@ -19,14 +18,14 @@ const traceparentLen = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7
 
 func (h *hop) appendTraceContext(b []byte, x *index) []byte {
 	b = append(b, "00-"...)
-	b = hex.AppendEncode(b, h.trace[:])
+	b = appendHex(b, h.trace[:])
 	b = append(b, '-')
-	b = hex.AppendEncode(b, h.parent[:])
+	b = appendHex(b, h.parent[:])
 	// Without a decision the flag is set: a tracer that knows no third state
 	// would otherwise drop the trace.
 	flags := (h.flags & trace.FlagsRandom).WithSampled(h.kept() || !h.decided)
 	b = append(b, '-')
-	b = hex.AppendEncode(b, []byte{byte(flags)})
+	b = appendHex(b, []byte{byte(flags)})
 	x.end(&headerTraceparent, b)
 	return h.appendState(b, x)
 }

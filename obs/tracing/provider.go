@@ -117,14 +117,12 @@ func (t *tracer) Start(ctx context.Context, name string, opts ...trace.SpanStart
 	var root *obsctx.Trace
 	switch {
 	case !parent.IsValid() || parent.IsRemote():
-		root = t.provider.newState(state, parent)
+		ctx, root = t.provider.newState(ctx, state, parent)
 		opts = withLinks(opts, root.Links)
-		ctx = obsctx.WithTrace(ctx, root)
 	case state != nil && state.ID == parent.TraceID() && state.Pipeline != &t.provider.pipeline:
 		// A span of another provider's trace, or one started by a provider
 		// that knows no states: the first of ours below it.
-		root = t.provider.newState(state, parent)
-		ctx = obsctx.WithTrace(ctx, root)
+		ctx, root = t.provider.newState(ctx, state, parent)
 	}
 	if f := obsctx.FieldsFrom(ctx); f != nil {
 		opts = withFields(opts, f, t.provider)
@@ -170,11 +168,12 @@ func newRoot(opts []trace.SpanStartOption) bool {
 	return false
 }
 
-// newState returns the state of a local root of ours under parent. found is
-// the state its context came with, or nil: facts of the same trace, or of a
+// newState returns ctx with the state of a local root of ours under parent.
+// found is the state ctx came with, or nil: facts of the same trace, or of a
 // request that continues no trace.
-func (p *Provider) newState(found *obsctx.Trace, parent trace.SpanContext) *obsctx.Trace {
-	s := &obsctx.Trace{ID: parent.TraceID(), Pipeline: &p.pipeline}
+func (p *Provider) newState(ctx context.Context, found *obsctx.Trace, parent trace.SpanContext) (context.Context, *obsctx.Trace) {
+	ctx, s := obsctx.NewTrace(ctx)
+	s.ID, s.Pipeline = parent.TraceID(), &p.pipeline
 	switch {
 	case found != nil && found.Remote && !found.ID.IsValid():
 		s.FrontEnd, s.Links = found.FrontEnd, found.Links
@@ -193,7 +192,7 @@ func (p *Provider) newState(found *obsctx.Trace, parent trace.SpanContext) *obsc
 		s.Origin, s.Tags, s.LastParent = h.origin, h.tags, h.lastParent
 		s.Init(h.decision)
 	}
-	return s
+	return ctx, s
 }
 
 func withLinks(opts []trace.SpanStartOption, links []trace.Link) []trace.SpanStartOption {

@@ -1,7 +1,6 @@
 package tracing
 
 import (
-	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -61,13 +60,13 @@ func (h *hop) appendMember(b []byte) []byte {
 		b = appendEscaped(append(appendSemicolon(b, empty), "o:"...), h.origin, originChars)
 	}
 	if h.lastParent.IsValid() {
-		b = hex.AppendEncode(append(appendSemicolon(b, empty), "p:"...), h.lastParent[:])
+		b = appendHex(append(appendSemicolon(b, empty), "p:"...), h.lastParent[:])
 	}
 	if m, ok := h.mechanism(); ok {
 		b = strconv.AppendInt(append(appendSemicolon(b, empty), "t.dm:-"...), int64(m), 10)
 	}
 	if h.hasHigh() && len(b) > empty {
-		b = hex.AppendEncode(append(b, ";t.tid:"...), h.trace[:8])
+		b = appendHex(append(b, ";t.tid:"...), h.trace[:8])
 	}
 	for rest := h.tags; rest != ""; {
 		var tag string
@@ -95,35 +94,62 @@ func appendSemicolon(b []byte, empty int) []byte {
 	return b
 }
 
-// The bytes that a part of the dd member cannot hold. Datadog's tracers write
-// '=' as '~' and back, and lose the rest to '_'.
+// A charset is what a part of the dd member does with each byte: pass it on,
+// replace it, or join it, in a run of its kind, to one '_'.
+type charset [256]byte
+
 const (
-	keyChars    = ",=:;"
-	valueChars  = ",;~"
-	originChars = ",;~ "
+	passes byte = 0
+	joins  byte = 1
 )
 
-// appendEscaped appends s without the bytes of not; what is no printable ASCII,
-// or a blank that may not be, becomes one '_' a run.
-func appendEscaped(b []byte, s, not string) []byte {
-	run := false
-	for i := range len(s) {
-		c := s[i]
-		barred := strings.IndexByte(not, c) >= 0
-		switch joins := c < ' ' || c > '~' || c == ' ' && barred; {
-		case joins && run:
-			continue
-		case joins, barred:
-			b = append(b, '_')
-			run = joins
-			continue
-		case c == '=':
-			c = '~'
+// newCharset is the set in which the bytes of not become '_'. Datadog's tracers
+// write '=' as '~' and back; what is no printable ASCII joins.
+func newCharset(not string) *charset {
+	var s charset
+	for c := range s {
+		if c < ' ' || c > '~' {
+			s[c] = joins
 		}
-		run = false
-		b = append(b, c)
 	}
-	return b
+	s['='] = '~'
+	for _, c := range []byte(not) {
+		s[c] = '_'
+	}
+	return &s
+}
+
+var (
+	keyChars    = newCharset(",=:;")
+	valueChars  = newCharset(",;~")
+	originChars = func() *charset {
+		s := newCharset(",;~")
+		s[' '] = joins
+		return s
+	}()
+)
+
+// appendEscaped appends s as chars has it.
+func appendEscaped(b []byte, s string, chars *charset) []byte {
+	start, run := 0, false
+	for i := range len(s) {
+		as := chars[s[i]]
+		if as == passes {
+			run = false
+			continue
+		}
+		b = append(b, s[start:i]...)
+		start = i + 1
+		switch {
+		case as != joins:
+			b = append(b, as)
+			run = false
+		case !run:
+			b = append(b, '_')
+			run = true
+		}
+	}
+	return append(b, s[start:]...)
 }
 
 // splitState returns the value of the dd member, "" if it is too long, and
