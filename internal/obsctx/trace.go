@@ -46,6 +46,10 @@ type Trace struct {
 	// differs from ID; zero otherwise.
 	FrontEnd trace.TraceID
 
+	// Problem says why upstream's propagated tags could not be taken on, in
+	// Datadog's words; "" if they were.
+	Problem string
+
 	// Links are the contexts that extraction terminated; they become links of
 	// the local root.
 	Links []trace.Link

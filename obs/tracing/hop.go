@@ -25,6 +25,7 @@ type hop struct {
 
 	origin     string
 	tags       string // as in obsctx.Trace
+	problem    string // as in obsctx.Trace
 	lastParent trace.SpanID
 
 	state  trace.TraceState // other vendors' members of tracestate
@@ -70,7 +71,7 @@ func (h *hop) into(ctx context.Context, links []trace.Link, frontEnd trace.Trace
 	ctx, s := obsctx.NewTrace(trace.ContextWithRemoteSpanContext(ctx, h.spanContext()))
 	s.ID, s.Remote = h.trace, true
 	s.Origin, s.Tags, s.LastParent = h.origin, h.tags, h.lastParent
-	s.FrontEnd, s.Links = frontEnd, links
+	s.FrontEnd, s.Links, s.Problem = frontEnd, links, h.problem
 	if h.decided {
 		s.Init(h.decision)
 	}

@@ -32,6 +32,12 @@ const (
 	maxOrigin = 128 // bytes; "synthetics-browser" is the longest in use
 )
 
+// What _dd.propagation_error says of x-datadog-tags that were left out.
+const (
+	problemTooLong   = "extract_max_size"
+	problemMalformed = "decoding_error"
+)
+
 // originSynthetics marks Datadog's synthetic tests. They send no parent.
 const originSynthetics = "synthetics"
 
@@ -149,7 +155,14 @@ func cleanOrigin(s string) string {
 // out as a whole, as Datadog's tracers do: what is missing from its end could
 // be anything.
 func (h *hop) readTags(list string) {
-	if list == "" || len(list) > maxTags || !wellFormed(list) {
+	switch {
+	case list == "":
+		return
+	case len(list) > maxTags:
+		h.problem = problemTooLong
+		return
+	case !wellFormed(list):
+		h.problem = problemMalformed
 		return
 	}
 	var room [maxTags]byte

@@ -26,6 +26,7 @@ type taken struct {
 	FrontEnd string
 	State    string
 	Links    string // trace/parent style sampled state
+	Problem  string
 }
 
 func takenFrom(t *testing.T, ctx context.Context) (v taken) {
@@ -40,7 +41,7 @@ func takenFrom(t *testing.T, ctx context.Context) (v taken) {
 	if s.ID != sc.TraceID() || !s.Remote || !sc.IsRemote() || s.Pipeline != nil {
 		t.Errorf("got state %+v of span %v, want a remote one of the same trace", s, sc)
 	}
-	v = taken{Span: sc.TraceID().String() + "/" + sc.SpanID().String(), Sampled: sc.IsSampled(), Origin: s.Origin, Tags: s.Tags, State: sc.TraceState().String()}
+	v = taken{Span: sc.TraceID().String() + "/" + sc.SpanID().String(), Sampled: sc.IsSampled(), Origin: s.Origin, Tags: s.Tags, State: sc.TraceState().String(), Problem: s.Problem}
 	if d, ok := s.Decision(); ok {
 		v.Decision = fmt.Sprintf("%d/%d", d.Priority, d.Mechanism)
 	}
@@ -126,9 +127,9 @@ func TestExtractDatadog(t *testing.T) {
 		{"no decimal", "x-datadog-trace-id: 0x1\nx-datadog-parent-id: 1", taken{}},
 		{"tid in upper case", ddA + "x-datadog-tags: _dd.p.tid=4BF92F3577B34DA6,_dd.p.a=1", taken{Span: low.Span, Tags: "_dd.p.a=1"}},
 		{"tid too short", ddA + "x-datadog-tags: _dd.p.tid=4bf9", low},
-		{"tags too long", ddA + "x-datadog-tags: " + tidA + ",_dd.p.a=" + strings.Repeat("x", 512), low},
+		{"tags too long", ddA + "x-datadog-tags: " + tidA + ",_dd.p.a=" + strings.Repeat("x", 512), taken{Span: low.Span, Problem: "extract_max_size"}},
 		{"tags at their limit", ddA + "x-datadog-tags: _dd.p.a=" + strings.Repeat("x", 504), taken{Span: low.Span, Tags: "_dd.p.a=" + strings.Repeat("x", 504)}},
-		{"tags malformed", ddA + "x-datadog-tags: " + tidA + ",_dd.p.a", low},
+		{"tags malformed", ddA + "x-datadog-tags: " + tidA + ",_dd.p.a", taken{Span: low.Span, Problem: "decoding_error"}},
 		{"tags not for others", ddA + "x-datadog-tags: _dd.origin=x,a=b,_dd.p.=c,_dd.p.a=1", taken{Span: low.Span, Tags: "_dd.p.a=1"}},
 		{"tags with control characters", ddA + "x-datadog-tags: _dd.p.a=\x01,_dd.p.b=é,_dd.p.c=1", taken{Span: low.Span, Tags: "_dd.p.c=1"}},
 		{"tags repeated", ddA + "x-datadog-tags: _dd.p.a=1,_dd.p.b=2,_dd.p.a=3", taken{Span: low.Span, Tags: "_dd.p.b=2,_dd.p.a=3"}},

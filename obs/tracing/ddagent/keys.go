@@ -180,6 +180,7 @@ var known = map[string]keyInfo{
 	keyLastParent:       {treat: omit},
 	keyTopLevel:         {treat: omit},
 	keyBaseService:      {treat: omit},
+	keyPropagation:      {treat: omit},
 	keyHasException:     {treat: omit},
 	keyScopeName:        {treat: omit},
 	keyScopeVersion:     {treat: omit},
@@ -203,6 +204,7 @@ const (
 	keyTopLevel      = "_dd.top_level"
 	keyMeasured      = "_dd.measured"
 	keyBaseService   = "_dd.base_service"
+	keyPropagation   = "_dd.propagation_error"
 	keyHasException  = "_dd.span_events.has_exception"
 	keyScopeName     = "otel.scope.name"
 	keyScopeVersion  = "otel.scope.version"

@@ -169,6 +169,9 @@ func (m *v04Map) chunk(c *chunk, v *spanView) {
 	if v.flags&flagRoot != 0 && c.facts.lastParent.IsValid() {
 		m.pair(keyLastParent, c.facts.lastParent.String())
 	}
+	if v.flags&flagRoot != 0 && c.facts.problem != "" {
+		m.pair(keyPropagation, c.facts.problem)
+	}
 	for member := range strings.SplitSeq(c.facts.tags, ",") {
 		if key, value, ok := strings.Cut(member, "="); ok && key != keyTraceHigh && key != keyDecisionMaker {
 			m.pair(clean(key, maxKey), clean(value, maxValue))
