@@ -196,8 +196,17 @@ func oddSamples() []sample {
 	}
 }
 
+// upstream is another vendor's span that called.
+func upstream() trace.SpanContext {
+	state, err := trace.ParseTraceState("vendor=1")
+	if err != nil {
+		panic(err)
+	}
+	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1, 15: 9}, SpanID: trace.SpanID{7: 9}, TraceFlags: trace.FlagsSampled, TraceState: state, Remote: true})
+}
+
 // record runs the corpus through the SDK under the given processors. Every
-// second span is a child of the one before.
+// second span has a parent in the process, every fourth one elsewhere.
 func record(tb testing.TB, processors ...sdktrace.SpanProcessor) {
 	tb.Helper()
 	opts := []sdktrace.TracerProviderOption{
@@ -210,8 +219,11 @@ func record(tb testing.TB, processors ...sdktrace.SpanProcessor) {
 	tracer := sdktrace.NewTracerProvider(opts...).Tracer("conformance", trace.WithInstrumentationVersion("v1"))
 	for i, s := range corpus() {
 		ctx, parent := context.Background(), trace.Span(nil)
-		if i%2 == 1 {
+		switch i % 4 {
+		case 1, 3:
 			ctx, parent = tracer.Start(ctx, "parent", trace.WithTimestamp(corpusBegin), trace.WithSpanKind(server))
+		case 2:
+			ctx = trace.ContextWithRemoteSpanContext(ctx, upstream())
 		}
 		_, span := tracer.Start(ctx, s.name, trace.WithSpanKind(s.kind), trace.WithAttributes(s.attrs...), trace.WithTimestamp(corpusBegin.Add(time.Duration(i))))
 		if s.do != nil {

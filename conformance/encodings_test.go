@@ -114,7 +114,10 @@ func (ids *idsOf) number(spans []agent.Span) {
 	}
 	for i := range spans {
 		s := &spans[i]
-		s.SpanID, s.ParentID, s.TraceID = order[s.SpanID], order[s.ParentID], ""
+		if of, here := order[s.ParentID]; here { // else it is upstream's, or none
+			s.ParentID = of
+		}
+		s.SpanID, s.TraceID = order[s.SpanID], ""
 	}
 	slices.SortFunc(spans, func(a, b agent.Span) int { return cmp.Compare(a.SpanID, b.SpanID) })
 }

@@ -33,7 +33,9 @@ func withSpanRules(s *sampler, next []sdktrace.SpanProcessor) []sdktrace.SpanPro
 }
 
 // spanRules marks spans before other processors see their end. By then a span
-// can no longer be written to, so they see it through a wrapper.
+// can no longer be written to, so they see it through a wrapper. It goes by the
+// decision of that time: the exporter takes the marks off a trace that is kept
+// after all.
 type spanRules struct {
 	sampler *sampler
 	next    []sdktrace.SpanProcessor

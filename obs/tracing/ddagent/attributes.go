@@ -16,7 +16,7 @@ import (
 func (e *encoder) attributes(b []byte, attrs []attribute.KeyValue) []byte {
 	for i, kv := range attrs {
 		k := e.infos[i]
-		if !k.moved || !taken(attrs, i, k, func(key string) string { return e.keys.lookup(key).as }) {
+		if !k.moved || !k.cut && e.sizes&(1<<(len(k.as)&63)) == 0 || !taken(attrs, i, k, func(key string) string { return e.keys.lookup(key).as }) {
 			b = e.attribute(b, k, kv.Value)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -292,4 +293,36 @@ func TestBadAgents(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestTransportThatPanics costs attempts, not the process.
+func TestTransportThatPanics(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var broken atomic.Bool
+		broken.Store(true)
+		var r *rig
+		var good http.RoundTripper
+		r = newRig(t, Options{HTTPClient: &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			if broken.Load() {
+				panic("a bug")
+			}
+			return good.RoundTrip(req)
+		})}}, ProcessorOptions{})
+		good = r.agent.client(t).Transport
+		_, span, _ := r.trace(keepIt)
+		span.End()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s := r.check(1); s.Queued != 1 || s.Retries == 0 {
+			t.Errorf("%+v", s)
+		}
+		broken.Store(false)
+		time.Sleep(time.Minute)
+		if s := r.check(1); s.Sent != 1 {
+			t.Errorf("%+v", s)
+		}
+		checkReports(t, r.logs, true)
+		r.stop()
+	})
 }

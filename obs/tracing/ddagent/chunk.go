@@ -71,7 +71,7 @@ func (c *chunk) halve() (first, second chunk, ok bool) {
 	for range c.spans / 2 {
 		in.section()
 	}
-	cut := len(c.records) - len(in.s)
+	cut := in.at
 	first, second = *c, *c
 	first.records, second.records = c.records[:cut], c.records[cut:]
 	first.spans, second.spans = c.spans/2, c.spans-c.spans/2
@@ -96,7 +96,7 @@ func (c *chunk) each(f func(v spanView, first bool)) {
 	}
 	in := reader{s: c.records}
 	for {
-		at := len(c.records) - len(in.s)
+		at := in.at
 		v, ok := in.span()
 		if !ok {
 			return

@@ -175,7 +175,7 @@ func (c *client) try(ctx context.Context, v version, p *payload, n int, rates st
 	req.ContentLength = int64(len(p.data))
 	req.Body = p.reader()
 	req.GetBody = func() (io.ReadCloser, error) { return p.reader(), nil }
-	resp, err := c.http.Do(req)
+	resp, err := c.do(req)
 	if err != nil {
 		var wrapped *url.Error
 		if errors.As(err, &wrapped) {
@@ -185,6 +185,17 @@ func (c *client) try(ctx context.Context, v version, p *payload, n int, rates st
 	}
 	defer resp.Body.Close()
 	return judge(resp)
+}
+
+// do sends req. A transport that panics has failed; it is the program's, and
+// the goroutine here has nobody above it who would recover.
+func (c *client) do(req *http.Request) (resp *http.Response, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			resp, err = nil, fmt.Errorf("ddagent: the transport panicked: %v", p)
+		}
+	}()
+	return c.http.Do(req)
 }
 
 func judge(resp *http.Response) answer {

@@ -12,9 +12,11 @@
 // When a span ends it becomes a record, a few hundred bytes that belong to no
 // protocol version (span.go maps it, keys.go, names.go and normalize.go hold
 // the rules, record.go the format). A finished group is a chunk (chunk.go) in
-// a queue bounded in bytes (queue.go). One goroutine (exporter.go) takes
-// chunks out, encodes them (payload_v04.go), posts them (client.go) and decides
-// by the answer what becomes of them (settle.go, health.go). stats.go counts.
+// a queue bounded in bytes (queue.go, exporter.go), unless nobody will miss it
+// (thin.go). One goroutine (sender.go) takes chunks out, encodes them in the
+// version that the agent speaks (protocol.go, payload_v04.go, payload_v1.go),
+// posts them (client.go, freeze.go) and decides by the answer what becomes of
+// them (health.go, rates.go). stats.go counts.
 package ddagent
 
 import (
@@ -35,7 +37,8 @@ type Options struct {
 	URL string
 
 	// HTTPClient carries the requests, and brings authentication if the agent
-	// wants any. It is copied; redirects are never followed. Nil means a
+	// wants any. It is copied; redirects are never followed, and its Timeout
+	// counts only time in which the process ran, 10 s at most. Nil means a
 	// client of the exporter's own, which is also used for unix:// URLs.
 	HTTPClient *http.Client
 

@@ -89,6 +89,11 @@ func TestGoldenV1(t *testing.T) {
 		t.Error("a secret is in the payload")
 	}
 	golden(t, "v10.json", mustDecode(t, body))
+	want, err := tracesOf(encodeV04(got))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameInV1(t, want, got)
 }
 
 // golden compares v, as indented JSON, with a file.

@@ -10,6 +10,7 @@ import (
 	"github.com/DataDog/dd-trace-go/v2/ddtrace/ext"
 
 	"github.com/kumihimo/kumihimo/internal/msgpack"
+	"github.com/kumihimo/kumihimo/internal/obsctx"
 )
 
 // payloadV1 encodes chunks for /v1.0/traces: a map with a number for each
@@ -145,10 +146,14 @@ func (p *payloadV1) spanAttributes(c *chunk, v *spanView, first, top bool) (own 
 	at := p.openAttrs(spanAttrs)
 	n, some := 0, false // some: attributes that override common tags
 	rate, weighted := c.weight(v)
+	kept := c.facts.decision.Priority > 0
 	p.over = append(p.over[:0], make([]bool, len(c.id.tags))...)
 	in := reader{s: v.attrs, keys: c.id.keys.numbered()}
 	for a, ok := in.attr(); ok; a, ok = in.attr() {
 		some = c.id.override(p.over, a.key) || some
+		if kept && strings.HasPrefix(a.key, prefixSpanSampling) {
+			continue // the span was marked before the trace was kept after all
+		}
 		if weighted && a.key == keySampleRate {
 			rate *= share(a)
 			continue
@@ -176,14 +181,13 @@ func (p *payloadV1) spanAttributes(c *chunk, v *spanView, first, top bool) (own 
 	}
 	if v.flags&flagRoot != 0 {
 		n += p.number(ext.Pid, uint64(p.process.pid))
+		n += p.rates(c.facts.decision)
 	}
 	if top {
 		n += p.number(keyTopLevel, 1)
 	}
 	if weighted {
-		p.str(keySampleRate)
-		p.b = msgpack.AppendFloat64(append(p.b, kindFloat), rate)
-		n++
+		n += p.float(keySampleRate, rate)
 	}
 	n += p.commonTags(c.id, some)
 	p.closeAttrs(at, n)
@@ -286,10 +290,34 @@ func (p *payloadV1) value(a attrView) {
 	}
 }
 
+// rates appends by what the trace was decided.
+func (p *payloadV1) rates(d obsctx.Decision) (n int) {
+	if d.Rates == nil {
+		return 0
+	}
+	if d.Mechanism == obsctx.MechanismAgent {
+		return p.float(keyAgentRate, d.Rates.Rate)
+	}
+	n = p.float(keyRuleRate, d.Rates.Rate)
+	if d.Rates.Limit >= 0 {
+		n += p.float(keyLimitRate, d.Rates.Limit)
+	}
+	return n
+}
+
+func (p *payloadV1) float(key string, value float64) int {
+	p.str(key)
+	p.b = msgpack.AppendFloat64(append(p.b, kindFloat), value)
+	return 1
+}
+
 // traceTags appends what belongs to the trace and has no field of its own.
 func (p *payloadV1) traceTags(c *chunk, v *spanView) (n int) {
 	if v.flags&flagRoot != 0 && c.facts.lastParent.IsValid() {
 		n += p.pair(keyLastParent, c.facts.lastParent.String())
+	}
+	if v.flags&flagRoot != 0 && c.facts.problem != "" {
+		n += p.pair(keyPropagation, c.facts.problem)
 	}
 	if c.facts.tags == "" {
 		return n

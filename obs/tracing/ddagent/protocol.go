@@ -96,7 +96,7 @@ func (c *client) info(ctx context.Context) (in agentInfo, ok bool) {
 	}
 	req.Header = c.header.Clone()
 	req.Header.Del("Content-Type")
-	resp, err := c.http.Do(req)
+	resp, err := c.do(req)
 	if err != nil {
 		return in, false
 	}

@@ -85,9 +85,9 @@ type ring struct {
 	n    int
 }
 
-// idleRing is the number of places an empty ring may keep: 90 KB, so that a busy
+// idleRing is the number of places an empty ring may keep: 350 KB, so that a busy
 // service's does not grow anew for each payload.
-const idleRing = 512
+const idleRing = 2048
 
 func (r *ring) front() *chunk {
 	if r.n == 0 {

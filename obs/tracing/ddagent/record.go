@@ -100,27 +100,35 @@ func (a attrView) float() float64 {
 // reader takes apart what the functions above put together. Bytes that end too
 // early set bad and yield zero values; it never panics. Holding a string, it
 // hands out parts of it without copying.
+//
+// It moves an index and not the string: a pointer stored for each part read is
+// a write barrier each while the garbage collector runs.
 type reader struct {
 	s    string
+	at   int
 	keys []string // of a keyTable, where attributes of spans are read
 	bad  bool
 }
 
+func (r *reader) fail() { r.at, r.bad = len(r.s), true }
+
 func (r *reader) take(n uint64) string {
-	if n > uint64(len(r.s)) {
-		r.s, r.bad = "", true
+	if n > uint64(len(r.s)-r.at) {
+		r.fail()
 		return ""
 	}
-	part := r.s[:n]
-	r.s = r.s[n:]
+	part := r.s[r.at : r.at+int(n)]
+	r.at += int(n)
 	return part
 }
 
 func (r *reader) u8() byte {
-	if p := r.take(1); p != "" {
-		return p[0]
+	if r.at == len(r.s) {
+		r.fail()
+		return 0
 	}
-	return 0
+	r.at++
+	return r.s[r.at-1]
 }
 
 func (r *reader) u32() uint32 {
@@ -141,6 +149,10 @@ func (r *reader) u64() uint64 {
 }
 
 func (r *reader) uvarint() uint64 {
+	if r.at < len(r.s) && r.s[r.at] < 0x80 { // nearly always
+		r.at++
+		return uint64(r.s[r.at-1])
+	}
 	var v uint64
 	for shift := uint(0); shift < 64; shift += 7 {
 		c := r.u8()
@@ -149,7 +161,7 @@ func (r *reader) uvarint() uint64 {
 			return v
 		}
 	}
-	r.s, r.bad = "", true
+	r.fail()
 	return 0
 }
 
@@ -158,7 +170,7 @@ func (r *reader) section() string { return r.take(uint64(r.u32())) }
 
 // span reads one record; ok is false at the end and for damaged bytes.
 func (r *reader) span() (v spanView, ok bool) {
-	if r.s == "" {
+	if r.at == len(r.s) {
 		return v, false
 	}
 	in := reader{s: r.section()}
@@ -171,14 +183,14 @@ func (r *reader) span() (v spanView, ok bool) {
 	v.service, v.name, v.resource, v.typ = in.str(), in.str(), in.str(), in.str()
 	v.attrs, v.events, v.links = in.section(), in.section(), in.section()
 	if in.bad {
-		r.s, r.bad = "", true
+		r.fail()
 		return spanView{}, false
 	}
 	return v, true
 }
 
 func (r *reader) attr() (a attrView, ok bool) {
-	if r.s == "" {
+	if r.at == len(r.s) {
 		return a, false
 	}
 	a.kind = r.u8()
@@ -188,7 +200,7 @@ func (r *reader) attr() (a attrView, ok bool) {
 	case n <= uint64(len(r.keys)):
 		a.key, a.number = r.keys[n-1], uint32(n)
 	default:
-		r.s, r.bad = "", true
+		r.fail()
 	}
 	a.str, a.num = r.value(a.kind)
 	return a, !r.bad
@@ -196,7 +208,7 @@ func (r *reader) attr() (a attrView, ok bool) {
 
 // element reads one element of an array.
 func (r *reader) element() (a attrView, ok bool) {
-	if r.s == "" {
+	if r.at == len(r.s) {
 		return a, false
 	}
 	a.kind = r.u8()
@@ -213,13 +225,13 @@ func (r *reader) value(kind byte) (string, uint64) {
 	case kindFloat, kindInt:
 		return "", r.u64()
 	default:
-		r.s, r.bad = "", true
+		r.fail()
 		return "", 0
 	}
 }
 
 func (r *reader) event() (e eventView, ok bool) {
-	if r.s == "" {
+	if r.at == len(r.s) {
 		return e, false
 	}
 	e.time, e.name, e.attrs = r.u64(), r.str(), r.section()
@@ -227,7 +239,7 @@ func (r *reader) event() (e eventView, ok bool) {
 }
 
 func (r *reader) link() (l linkView, ok bool) {
-	if r.s == "" {
+	if r.at == len(r.s) {
 		return l, false
 	}
 	l.traceHigh, l.traceLow, l.id = r.u64(), r.u64(), r.u64()

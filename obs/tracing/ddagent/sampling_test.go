@@ -53,3 +53,22 @@ func TestSampledFacts(t *testing.T) {
 		})
 	}
 }
+
+// Why upstream's tags are missing stands on the local root alone.
+func TestPropagationError(t *testing.T) {
+	bubble(t, ProcessorOptions{}, func(t *testing.T, r *rig, tracer trace.Tracer) {
+		ctx, root, state := r.trace(obsctx.Decision{Priority: 1})
+		state.Problem = "decoding_error"
+		_, child := tracer.Start(ctx, "child")
+		child.End()
+		root.SetAttributes(attribute.String("_dd.propagation_error", "none"))
+		root.End()
+		spans := r.flushed()[0]
+		if got := spans[0].meta()["_dd.propagation_error"]; got != "decoding_error" {
+			t.Errorf("root: got %v", got)
+		}
+		if got, ok := spans[1].meta()["_dd.propagation_error"]; ok {
+			t.Errorf("child: got %v", got)
+		}
+	})
+}

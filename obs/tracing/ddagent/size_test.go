@@ -2,7 +2,10 @@ package ddagent
 
 import (
 	"context"
+	"net/http"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -123,5 +126,47 @@ func BenchmarkProcessor(b *testing.B) {
 				e.used.Add(-c.cost())
 			}
 		}
+	}
+}
+
+// TestBurst is budget E4: 20,000 traces of one span faster than anything can
+// leave, and 10,000 while the agent takes 200 ms for each request. None is lost
+// to a queue of 16 MiB.
+func TestBurst(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		spans int
+		delay time.Duration
+	}{{"at once", 20_000, 0}, {"slow agent", 10_000, 200 * time.Millisecond}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, Options{QueueBytes: 16 << 20}, ProcessorOptions{})
+				r.agent.speak("v1", true)
+				r.agent.set(func(http.ResponseWriter, *http.Request, int, []byte) bool {
+					time.Sleep(tt.delay)
+					return false
+				})
+				r.exporter.running = true // nothing leaves
+				for range tt.spans {
+					_, span, _ := r.trace(keepIt)
+					span.SetAttributes(tenAttrs()...)
+					span.End()
+				}
+				if s := r.exporter.Stats(); s.Queued != int64(tt.spans) {
+					t.Errorf("before anything left: %+v", s)
+				}
+				r.exporter.mu.Lock()
+				r.exporter.running = false
+				r.exporter.start()
+				r.exporter.mu.Unlock()
+				r.flushed()
+				if s := r.check(tt.spans); s.Sent != int64(tt.spans) {
+					t.Errorf("%+v", s)
+				}
+				r.stop()
+			})
+		})
 	}
 }

@@ -33,6 +33,7 @@ type encoder struct {
 	keys  *keyTable
 	buf   []byte
 	infos []*keyInfo // of the span's attributes
+	sizes uint64     // bit n is set if one of their keys has a length of n modulo 64
 	facts spanFacts
 	op    operation
 	limit int // length of buf beyond which attributes are left out
@@ -148,10 +149,11 @@ func timesOf(start, end, now time.Time) (int64, int64) {
 // resource's first.
 func (e *encoder) gather(attrs []attribute.KeyValue, id *identity) {
 	e.facts.reset(&id.facts)
-	e.infos = e.infos[:0]
+	e.infos, e.sizes = e.infos[:0], 0
 	for _, kv := range attrs {
 		k := e.keys.lookup(string(kv.Key))
 		e.infos = append(e.infos, k)
+		e.sizes |= 1 << (len(kv.Key) & 63)
 		if k.fact != factNone && k.fact != factStatusCode { // a number, and of no use for names
 			e.facts.set(k.fact, factText(k, kv.Value))
 		}
