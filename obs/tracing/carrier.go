@@ -27,18 +27,30 @@ func (h *header) get(c propagation.TextMapCarrier) string {
 // only returns the value of a header that may not be repeated, and "" where it
 // is.
 func (h *header) only(c propagation.TextMapCarrier) string {
-	if hc, ok := c.(propagation.HeaderCarrier); ok && len(hc[h.canonical]) > 1 {
-		return ""
+	hc, ok := c.(propagation.HeaderCarrier)
+	if !ok {
+		return c.Get(h.name)
 	}
-	return h.get(c)
+	if v := hc[h.canonical]; len(v) == 1 {
+		return v[0]
+	}
+	return ""
 }
 
 // list returns the value of a header whose lines form one list.
 func (h *header) list(c propagation.TextMapCarrier) string {
-	if hc, ok := c.(propagation.HeaderCarrier); ok && len(hc[h.canonical]) > 1 {
-		return strings.Join(hc[h.canonical], ",")
+	hc, ok := c.(propagation.HeaderCarrier)
+	if !ok {
+		return c.Get(h.name)
 	}
-	return h.get(c)
+	switch v := hc[h.canonical]; len(v) {
+	case 0:
+		return ""
+	case 1:
+		return v[0]
+	default:
+		return strings.Join(v, ",")
+	}
 }
 
 // maxHeaders is the number of headers all styles together set.

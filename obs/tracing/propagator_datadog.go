@@ -192,7 +192,7 @@ func (h *hop) readTags(list string) {
 // readHigh reads the high half of the trace id: 16 digits in lower case.
 func (h *hop) readHigh(s string) {
 	var high [8]byte
-	if strings.ToLower(s) == s && unhex(high[:], s) {
+	if !strings.ContainsAny(s, "ABCDEF") && unhex(high[:], s) {
 		copy(h.trace[:], high[:])
 	}
 }
@@ -210,11 +210,14 @@ func wellFormed(list string) bool {
 // not meant for others, and no header may hold control characters.
 func validTag(key, value string) bool {
 	return len(key) > len(tagPrefix) && strings.HasPrefix(key, tagPrefix) &&
-		printable(key, " ,=") && value != "" && printable(value, ",")
+		tagKeyChars.pass(key) && value != "" && tagValueChars.pass(value)
 }
 
 // repeated reports whether key stands in list: the last one counts.
 func repeated(list, key string) bool {
+	if !strings.Contains(list, key) { // the common case, in no time
+		return false
+	}
 	for tag := range strings.SplitSeq(list, ",") {
 		if k, _, _ := strings.Cut(tag, "="); k == key {
 			return true

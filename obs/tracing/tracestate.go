@@ -119,12 +119,30 @@ func newCharset(not string) *charset {
 	return &s
 }
 
+// pass reports whether all of s passes.
+func (c *charset) pass(s string) bool {
+	for i := range len(s) {
+		if c[s[i]] != passes {
+			return false
+		}
+	}
+	return true
+}
+
+// The parts of the dd member, and those of x-datadog-tags.
 var (
 	keyChars    = newCharset(",=:;")
 	valueChars  = newCharset(",;~")
 	originChars = func() *charset {
 		s := newCharset(",;~")
 		s[' '] = joins
+		return s
+	}()
+
+	tagKeyChars   = newCharset(" ,=")
+	tagValueChars = func() *charset {
+		s := newCharset(",")
+		s['='] = passes
 		return s
 	}()
 )
