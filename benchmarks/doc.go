@@ -5,7 +5,8 @@
 // Read workload_test.go first: it says what a record, a request and a span
 // are. Each of record_test.go, request_test.go and span_test.go then has one
 // benchmark, whose sub-benchmarks are the peers, and a test that the peers do
-// the same work. latency_test.go shows what a broken agent does to a request,
+// the same work; propagation_test.go has the headers of a trace and the
+// sampler. latency_test.go shows what a broken agent does to a request,
 // footprint_test.go what a program weighs.
 //
 // Run one with
