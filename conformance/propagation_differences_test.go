@@ -135,11 +135,19 @@ var differences = []difference{
 	},
 	{
 		name:   "no decision maker without a keep",
-		reason: "dd-trace-go's own tracer removes _dd.p.dm at a priority of 0 or less; its propagator alone sends on what came. A decision maker that is no number is none",
+		reason: "dd-trace-go's own tracer removes _dd.p.dm at a priority of 0 or less; its propagator alone sends on what came. A decision maker that is no number is none, and one that is is written as such",
 		out: func(_ *comparison, want, _ *facts) {
-			if n, err := strconv.Atoi(want.Priority); err != nil || n <= 0 || !mechanismForm.MatchString(want.Tags["_dd.p.dm"]) {
+			priority, err := strconv.Atoi(want.Priority)
+			dm := want.Tags["_dd.p.dm"]
+			maker, dmErr := strconv.ParseInt(strings.TrimPrefix(dm, "-"), 10, 8)
+			if err != nil || dmErr != nil || priority <= 0 || !mechanismForm.MatchString(dm) {
 				delete(want.Tags, "_dd.p.dm")
 				delete(want.T, "dm")
+				return
+			}
+			want.Tags["_dd.p.dm"] = fmt.Sprintf("-%d", maker)
+			if want.T["dm"] != "" {
+				want.T["dm"] = want.Tags["_dd.p.dm"]
 			}
 		},
 	},
