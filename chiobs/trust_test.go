@@ -144,7 +144,8 @@ func TestPublicTakesNothing(t *testing.T) {
 func TestForeignPropagator(t *testing.T) {
 	t.Parallel()
 	h := &handler{}
-	ctx := context.WithValue(t.Context(), struct{}{}, 1)
+	type key struct{}
+	ctx := context.WithValue(t.Context(), key{}, 1)
 	if got := h.checked(ctx); got != ctx {
 		t.Error("got another context")
 	}

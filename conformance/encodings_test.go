@@ -107,9 +107,9 @@ func said(meta map[string]string, want string, keys ...string) {
 }
 
 // number replaces the ids in spans by the order of their making.
-func (ids *idsOf) number(spans []agent.Span) {
+func (r *idsOf) number(spans []agent.Span) {
 	order := make(map[uint64]uint64)
-	for i, s := range ids.spans {
+	for i, s := range r.spans {
 		order[spanNumber(s)] = uint64(i + 1)
 	}
 	for i := range spans {

@@ -357,13 +357,13 @@ func (c *comparison) lastParent() string {
 	w3c, err := c.alone("tracecontext")
 	hasW3C := c.reads("tracecontext") && err == nil
 	p := c.memberParent()
-	switch first := c.firstStyle(); {
-	case first == "datadog":
+	switch c.firstStyle() {
+	case "datadog":
 		known = hexID(dd.SpanID())
 		if hasW3C && w3c.TraceID() == dd.TraceID() && w3c.SpanID() != dd.SpanID() && p != "" {
 			known = p
 		}
-	case first == "tracecontext":
+	case "tracecontext":
 		known = p
 	}
 	if known == hexID(0) {
