@@ -141,7 +141,7 @@ func TestForeignProcessors(t *testing.T) {
 	defer close(release)
 	tel, _ := newTest(t, Options{SpanProcessors: []sdktrace.SpanProcessor{hanging{release, false}, hanging{release, true}}})
 	for _, f := range []func(context.Context) error{tel.Flush, tel.Shutdown} {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		err := f(ctx)
 		cancel()
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "panic: boom") {
