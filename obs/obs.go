@@ -131,7 +131,7 @@ func (t *Telemetry) buildLogs(opts Options, red *redact.Redactor) {
 		w = os.Stdout
 	}
 	logOpts := &logging.Options{
-		Filter: s.filter, AddSource: opts.LogSource,
+		Filter: s.filter, AddSource: opts.LogSource, SitePerSecond: opts.LogSitePerSecond,
 		ProjectID: s.projectID, LookupProjectID: t.project.ID,
 		Service: s.service, Env: s.env, Version: s.version,
 		Redactor: red, Color: s.color,
@@ -168,7 +168,7 @@ func (t *Telemetry) buildTraces(opts Options, red *redact.Redactor) {
 	if s.agent.url != "" && s.enabled {
 		t.exporter = ddagent.NewExporter(ddagent.Options{
 			URL: s.agent.url, HTTPClient: t.exporterClient(opts, s), QueueBytes: opts.QueueBytes,
-			Logger: t.internal, Redactor: red,
+			Logger: t.internal, Redactor: red, MeterProvider: opts.MeterProvider,
 			Service: s.service, Env: s.env, Version: s.version, Tags: s.tags,
 		})
 		ours := ddagent.NewProcessor(t.exporter, ddagent.ProcessorOptions{})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/log"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
@@ -43,6 +44,11 @@ type Options struct {
 
 	// LogSource adds the source location to every record.
 	LogSource bool
+
+	// LogSitePerSecond is how many records below WARN one place of the code may
+	// write in a second; the next one has the count of those withheld. Default:
+	// any number.
+	LogSitePerSecond int
 
 	// LogWriter receives one Write a record. Default: os.Stdout. A
 	// logging.BufferedWriter gathers them; Shutdown flushes it.
@@ -103,6 +109,10 @@ type Options struct {
 
 	// IDGenerator replaces the generator of span and trace ids.
 	IDGenerator sdktrace.IDGenerator
+
+	// MeterProvider gets the account of the spans as metrics, until Shutdown.
+	// Default: none.
+	MeterProvider metric.MeterProvider
 
 	// SpanProcessors see every span besides the agent's processor.
 	SpanProcessors []sdktrace.SpanProcessor
