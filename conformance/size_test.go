@@ -16,7 +16,7 @@ import (
 	"github.com/kumihimo/kumihimo/obs/tracing/ddagent"
 )
 
-// budgetAttrs are the ten attributes of the budgets' span.
+// budgetAttrs are the ten attributes of a span.
 func budgetAttrs() []attribute.KeyValue {
 	return []attribute.KeyValue{
 		str("http.request.method", "GET"), str("http.route", "/api/v1/users/{id}"), num("http.response.status_code", 200),
@@ -30,7 +30,7 @@ const (
 	budgetSpans  = 10 * budgetTraces
 )
 
-// TestBytesOnTheWire is budget E3: the same spans, ten a trace, by us and by
+// TestBytesOnTheWire sends the same spans, ten a trace, by us and by
 // dd-trace-go, both in v1.0 to a real agent.
 func TestBytesOnTheWire(t *testing.T) {
 	ours, theirs := ourBytes(t), theirBytes(t)

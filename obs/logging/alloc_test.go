@@ -12,7 +12,7 @@ import (
 	"github.com/kumihimo/kumihimo/internal/obsctx"
 )
 
-// benchAttrs are BUDGETS' record: ten attributes of the kinds services log.
+// benchAttrs are a record of ten attributes of the kinds services log.
 func benchAttrs() []slog.Attr {
 	return []slog.Attr{
 		slog.Time("placed", recordTime), slog.Duration("elapsed", 1534*time.Microsecond),

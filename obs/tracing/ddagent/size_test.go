@@ -13,7 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// tenAttrs are the attributes of the budgets' span.
+// tenAttrs are the ten attributes of a span.
 func tenAttrs() []attribute.KeyValue {
 	return []attribute.KeyValue{
 		attribute.String("http.request.method", "GET"), attribute.String("http.route", "/api/v1/users/{id}"),
@@ -24,7 +24,7 @@ func tenAttrs() []attribute.KeyValue {
 	}
 }
 
-// budgetChunks returns n traces of ten of the budgets' spans.
+// budgetChunks returns n traces of ten such spans.
 func budgetChunks(tb testing.TB, n int) []chunk {
 	tb.Helper()
 	e := NewExporter(Options{Service: "shop", Env: "prod", Version: "1.4.2"})
@@ -49,7 +49,7 @@ func budgetChunks(tb testing.TB, n int) []chunk {
 	return chunks
 }
 
-// TestBytesOnTheWire holds budget E3: dd-trace-go v2.12 takes 163 bytes for
+// TestBytesOnTheWire counts bytes: dd-trace-go v2.12 takes 163 bytes for
 // each of these spans in v1.0. The strings come once a payload, so the payload
 // is as long as one of two seconds at 50 traces a second. conformance compares
 // with dd-trace-go itself.
@@ -129,7 +129,7 @@ func BenchmarkProcessor(b *testing.B) {
 	}
 }
 
-// TestBurst is budget E4: 20,000 traces of one span faster than anything can
+// TestBurst ends 20,000 traces of one span faster than anything can
 // leave, and 10,000 while the agent takes 200 ms for each request. None is lost
 // to a queue of 16 MiB.
 func TestBurst(t *testing.T) {
