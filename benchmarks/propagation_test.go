@@ -36,8 +36,8 @@ var propagationPeers = []struct {
 // datadogPropagator is dd-trace-go's propagator behind OpenTelemetry's
 // interface, as an OpenTelemetry program would have to use it: what its
 // SpanContext does not show (origin, tags, tracestate) is had by injecting it
-// again, and a span of ours goes back in as a foreign context. Both are in their
-// default styles.
+// again, and a span of ours goes back in as a foreign context, whose tracestate
+// is that of the OpenTelemetry span. Both are in their default styles.
 type datadogPropagator struct {
 	tracer.Propagator
 }
@@ -57,6 +57,9 @@ func (c anyCarrier) ForeachKey(f func(key, value string) error) error {
 	}
 	return nil
 }
+
+// tagTracestate is the propagating tag in which dd-trace-go keeps the header.
+const tagTracestate = "tracestate"
 
 type datadogKey struct{}
 
@@ -93,7 +96,17 @@ func (p *datadogPropagator) Inject(ctx context.Context, c propagation.TextMapCar
 	if state == nil {
 		state = &datadogState{}
 	}
-	sc := tracer.FromGenericCtx(foreignContext{trace.SpanContextFromContext(ctx), state})
+	span := trace.SpanContextFromContext(ctx)
+	if ts := span.TraceState().String(); ts != state.tags[tagTracestate] { // someone has put a member in
+		changed := *state
+		changed.tags = maps.Clone(state.tags)
+		if changed.tags == nil {
+			changed.tags = map[string]string{}
+		}
+		changed.tags[tagTracestate] = ts
+		state = &changed
+	}
+	sc := tracer.FromGenericCtx(foreignContext{span, state})
 	if err := p.Propagator.Inject(sc, anyCarrier{c}); err != nil {
 		panic(err)
 	}
@@ -114,8 +127,12 @@ func (p *datadogPropagator) Extract(ctx context.Context, c propagation.TextMapCa
 			state.tags[k] = v
 		}
 	}
-	state.tags["tracestate"] = again["tracestate"]
-	cfg := trace.SpanContextConfig{TraceID: sc.TraceIDBytes(), Remote: true}
+	ts, err := trace.ParseTraceState(again["tracestate"])
+	if err != nil {
+		return ctx
+	}
+	state.tags[tagTracestate] = again["tracestate"]
+	cfg := trace.SpanContextConfig{TraceID: sc.TraceIDBytes(), TraceState: ts, Remote: true}
 	binary.BigEndian.PutUint64(cfg.SpanID[:], sc.SpanID())
 	if priority, ok := sc.SamplingPriority(); ok {
 		f := float64(priority)
@@ -179,13 +196,23 @@ func BenchmarkInject(b *testing.B) {
 }
 
 // TestPropagationParity: both peers read the same and send the same on, but for
-// the order of tags.
+// the order of tags; the span's tracestate goes with it, and what is put into it.
 func TestPropagationParity(t *testing.T) {
 	sent := map[string]map[string]string{}
 	for _, peer := range propagationPeers[:2] {
 		p := peer.new()
 		out := http.Header{}
-		p.Inject(inSpan(p), propagation.HeaderCarrier(out))
+		ctx := inSpan(p)
+		sc := trace.SpanContextFromContext(ctx)
+		ts, err := sc.TraceState().Insert("rojo", "00f067aa0ba902b7")
+		if err != nil || ts.Get("congo") != "t61rcWkgMzE" || !sc.IsSampled() {
+			t.Errorf("%s: tracestate %q, %v, flags %v", peer.name, ts, err, sc.TraceFlags())
+		}
+		p.Inject(trace.ContextWithSpanContext(ctx, sc.WithTraceState(ts)), propagation.HeaderCarrier(out))
+		if got := out.Get("tracestate"); !strings.HasSuffix(got, ",rojo=00f067aa0ba902b7,congo=t61rcWkgMzE") {
+			t.Errorf("%s: sent tracestate %q, want both vendors", peer.name, got)
+		}
+		p.Inject(ctx, propagation.HeaderCarrier(out))
 		m := map[string]string{}
 		for k := range out {
 			m[k] = sorted(sorted(out.Get(k), ","), ";")

@@ -96,7 +96,7 @@ func TestPropagatorAllocations(t *testing.T) {
 		want    float64
 	}{
 		{"none", http.Header{"Accept": {"*/*"}}, 0},
-		{"datadog and tracecontext", plain, 4},
+		{"datadog and tracecontext", plain, 3},
 		{"with other vendors", vendors, 7},
 	} {
 		c := propagation.HeaderCarrier(tt.headers)

@@ -12,13 +12,64 @@ type header struct {
 	name, canonical string
 }
 
-// get returns the last value of the header, as Datadog's tracers do.
-func (h *header) get(c propagation.TextMapCarrier) string {
-	hc, ok := c.(propagation.HeaderCarrier)
-	if !ok {
-		return c.Get(h.name)
+// inScan are the headers that a scan keeps, by the lengths of their names,
+// which differ: what a name in a map could be is known without hashing it.
+// Zipkin's and the front end's are few programs' and are looked up.
+var inScan = func() (byLength [scanLimit]*header) {
+	for _, h := range []*header{
+		&headerTraceID, &headerParentID, &headerPriority, &headerOrigin, &headerTags,
+		&headerTraceparent, &headerTracestate, &headerBaggage,
+	} {
+		byLength[len(h.canonical)] = h
 	}
-	if v := hc[h.canonical]; len(v) > 0 {
+	return byLength
+}()
+
+const scanLimit = len("x-datadog-sampling-priority") + 1
+
+// incoming is the carrier of one Extract.
+type incoming struct {
+	carrier propagation.TextMapCarrier
+	header  propagation.HeaderCarrier // carrier, where it is one
+	plain   bool                      // carrier is not one
+
+	scanned bool
+	found   [scanLimit][]string // by the length of the name, as inScan
+}
+
+func (in *incoming) of(c propagation.TextMapCarrier) {
+	hc, ok := c.(propagation.HeaderCarrier)
+	in.carrier, in.header, in.plain = c, hc, !ok
+}
+
+// scan reads the headers that inScan has in one pass, in place of a look-up
+// each, and reports whether there are any of legacyPrefix, for whose sake all
+// names have to be seen.
+func (in *incoming) scan() (legacy bool) {
+	for name, v := range in.header {
+		if n := len(name); n < scanLimit && inScan[n] != nil && inScan[n].canonical == name {
+			in.found[n] = v
+		} else if isLegacy(name) {
+			legacy = true
+		}
+	}
+	in.scanned = true
+	return legacy
+}
+
+func (in *incoming) values(h *header) []string {
+	if n := len(h.canonical); in.scanned && n < scanLimit && inScan[n] == h {
+		return in.found[n]
+	}
+	return in.header[h.canonical]
+}
+
+// get returns the last value of the header, as Datadog's tracers do.
+func (h *header) get(in *incoming) string {
+	if in.plain {
+		return in.carrier.Get(h.name)
+	}
+	if v := in.values(h); len(v) > 0 {
 		return v[len(v)-1]
 	}
 	return ""
@@ -26,24 +77,22 @@ func (h *header) get(c propagation.TextMapCarrier) string {
 
 // only returns the value of a header that may not be repeated, and "" where it
 // is.
-func (h *header) only(c propagation.TextMapCarrier) string {
-	hc, ok := c.(propagation.HeaderCarrier)
-	if !ok {
-		return c.Get(h.name)
+func (h *header) only(in *incoming) string {
+	if in.plain {
+		return in.carrier.Get(h.name)
 	}
-	if v := hc[h.canonical]; len(v) == 1 {
+	if v := in.values(h); len(v) == 1 {
 		return v[0]
 	}
 	return ""
 }
 
 // list returns the value of a header whose lines form one list.
-func (h *header) list(c propagation.TextMapCarrier) string {
-	hc, ok := c.(propagation.HeaderCarrier)
-	if !ok {
-		return c.Get(h.name)
+func (h *header) list(in *incoming) string {
+	if in.plain {
+		return in.carrier.Get(h.name)
 	}
-	switch v := hc[h.canonical]; len(v) {
+	switch v := in.values(h); len(v) {
 	case 0:
 		return ""
 	case 1:
@@ -78,19 +127,18 @@ func (x *index) set(c propagation.TextMapCarrier, b []byte) {
 		return
 	}
 	all, start := string(b), 0
-	hc, isHeader := c.(propagation.HeaderCarrier)
-	var values []string
-	if isHeader {
-		values = make([]string, x.n)
-	}
-	for i, h := range x.names[:x.n] {
-		v := all[start:x.ends[i]]
-		start = x.ends[i]
-		if isHeader {
-			values[i] = v
-			hc[h.canonical] = values[i : i+1 : i+1]
-		} else {
-			c.Set(h.name, v)
+	hc, ok := c.(propagation.HeaderCarrier)
+	if !ok {
+		for i, h := range x.names[:x.n] {
+			c.Set(h.name, all[start:x.ends[i]])
+			start = x.ends[i]
 		}
+		return
+	}
+	values := make([]string, x.n)
+	for i, h := range x.names[:x.n] {
+		values[i] = all[start:x.ends[i]]
+		start = x.ends[i]
+		hc[h.canonical] = values[i : i+1 : i+1]
 	}
 }

@@ -2,7 +2,7 @@ package tracing
 
 import (
 	"context"
-	"encoding/hex"
+	"encoding/binary"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -33,26 +33,20 @@ type hop struct {
 	others string           // the other members as they came
 }
 
-// outgoing returns the hop that leaves the span of ctx.
-func outgoing(ctx context.Context, sc trace.SpanContext) hop {
+// outgoing sets h, which is zero, to the hop that leaves the span of ctx.
+func (h *hop) outgoing(ctx context.Context, sc trace.SpanContext) {
 	s := obsctx.TraceFrom(ctx)
 	if s == nil || s.ID != sc.TraceID() {
-		h := hopOf(sc)
-		if !sc.IsRemote() {
-			h.lastParent = sc.SpanID()
-		}
-		return h
+		*h = hopOf(sc)
+	} else {
+		h.trace, h.parent, h.flags, h.state = sc.TraceID(), sc.SpanID(), sc.TraceFlags(), sc.TraceState()
+		h.origin, h.lastParent = s.Origin, s.LastParent
+		h.decision, h.decided = s.Settle()
+		h.tags = h.decision.TagsWith(s.Tags)
 	}
-	h := hop{
-		trace: sc.TraceID(), parent: sc.SpanID(), flags: sc.TraceFlags(), state: sc.TraceState(),
-		origin: s.Origin, tags: s.Tags, lastParent: s.LastParent,
-	}
-	h.decision, h.decided = s.Settle()
-	h.tags = h.decision.TagsWith(h.tags)
 	if !sc.IsRemote() {
 		h.lastParent = h.parent // our own span, which Datadog sees
 	}
-	return h
 }
 
 // hopOf returns what a SpanContext alone tells: the flag, and the dd member of
@@ -118,15 +112,48 @@ func unhex(dst []byte, s string) bool {
 	if len(s) != 2*len(dst) {
 		return false
 	}
-	_, err := hex.Decode(dst, []byte(s))
-	return err == nil
+	var wrong byte
+	for i := range dst {
+		high, low := nibbles[s[2*i]], nibbles[s[2*i+1]]
+		dst[i] = high<<4 | low&15
+		wrong |= high | low
+	}
+	return wrong < notHex
 }
 
-// appendHex is hex.AppendEncode for a few bytes, in half the time.
+// notHex is set in what nibbles has for a byte that is no digit.
+const notHex = 0x80
+
+var nibbles = func() (n [256]byte) {
+	for c := range n {
+		n[c] = notHex
+	}
+	for v, c := range []byte("0123456789abcdef") {
+		n[c] = byte(v)
+	}
+	for v, c := range []byte("ABCDEF") {
+		n[c] = byte(10 + v)
+	}
+	return n
+}()
+
+// appendHex appends the digits of an id, eight at a time: 16 bytes take 11 ns,
+// and hex.AppendEncode 21. len(src) is a multiple of 4.
 func appendHex(b, src []byte) []byte {
-	const digits = "0123456789abcdef"
-	for _, c := range src {
-		b = append(b, digits[c>>4], digits[c&15])
+	for ; len(src) >= 4; src = src[4:] {
+		b = binary.BigEndian.AppendUint64(b, hexDigits(binary.BigEndian.Uint32(src)))
 	}
 	return b
+}
+
+// hexDigits returns the digits of x as eight bytes: its nibbles are moved apart,
+// and those that are letters, which 6 carries beyond 15, get the letters' offset.
+func hexDigits(x uint32) uint64 {
+	const each = 0x0101010101010101
+	v := uint64(x)
+	v = (v | v<<16) & 0x0000ffff0000ffff
+	v = (v | v<<8) & 0x00ff00ff00ff00ff
+	v = (v | v<<4) & (each * 15)
+	letters := (v + each*6) >> 4 & each
+	return v + each*'0' + letters*('a'-'0'-10)
 }

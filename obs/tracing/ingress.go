@@ -42,9 +42,9 @@ func NewIngress(p propagation.TextMapPropagator) propagation.TextMapPropagator {
 
 // readBehindFrontEnd is read for a propagator of NewIngress. It also returns
 // the front end's trace, if the request has come through one.
-func (p *propagator) readBehindFrontEnd(c propagation.TextMapCarrier) (h hop, links []trace.Link, frontEnd trace.TraceID, found bool) {
+func (p *propagator) readBehindFrontEnd(in *incoming, h *hop) (links []trace.Link, frontEnd trace.TraceID, found bool) {
 	if len(p.extract) == 0 {
-		return h, nil, frontEnd, false
+		return nil, frontEnd, false
 	}
 	var room [none]style
 	others := room[:0]
@@ -56,25 +56,27 @@ func (p *propagator) readBehindFrontEnd(c propagation.TextMapCarrier) (h hop, li
 			others = append(others, s)
 		}
 	}
-	h, links, found = p.read(c, others)
-	front, behind := readFrontEnd(c)
+	links, found = p.read(in, others, h)
+	front, behind := readFrontEnd(in)
 	switch {
 	case !behind:
-		return h, links, frontEnd, found
+		return links, frontEnd, found
 	case !found:
-		h = front
+		*h = front
 		if w3c {
 			h.adopt()
 		}
 	case h.trace == front.trace && w3c:
 		h.state = parseState(front.others)
 	}
-	return h, links, front.trace, true
+	return links, front.trace, true
 }
 
 // ignore takes nothing but what the front end's log is found by.
 func (p *propagator) ignore(ctx context.Context, c propagation.TextMapCarrier) context.Context {
-	front, behind := readFrontEnd(c)
+	var in incoming
+	in.of(c)
+	front, behind := readFrontEnd(&in)
 	if !p.frontEnd || !behind || len(p.extract) == 0 {
 		return ctx
 	}
@@ -83,14 +85,14 @@ func (p *propagator) ignore(ctx context.Context, c propagation.TextMapCarrier) c
 
 // readFrontEnd returns what the front end says: a trace id, and the tracestate
 // it has handed on.
-func readFrontEnd(c propagation.TextMapCarrier) (hop, bool) {
-	h, ok := parseTraceparent(headerTraceparent.only(c))
-	if ok {
+func readFrontEnd(in *incoming) (hop, bool) {
+	h := hop{style: traceContext}
+	if h.readTraceparent(headerTraceparent.only(in)) {
 		h.parent, h.flags = trace.SpanID{}, h.flags&trace.FlagsRandom
-		h.member, h.others = splitState(headerTracestate.list(c))
+		h.member, h.others = splitState(headerTracestate.list(in))
 		return h, true
 	}
-	id, _, _ := strings.Cut(headerCloudTrace.get(c), "/")
+	id, _, _ := strings.Cut(headerCloudTrace.get(in), "/")
 	id, _, _ = strings.Cut(id, ";")
 	h = hop{style: traceContext}
 	return h, unhex(h.trace[:], id) && h.trace.IsValid()

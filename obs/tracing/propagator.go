@@ -88,7 +88,8 @@ func (p *propagator) Inject(ctx context.Context, c propagation.TextMapCarrier) {
 	if !sc.IsValid() || len(p.inject) == 0 {
 		return
 	}
-	h := outgoing(ctx, sc)
+	var h hop
+	h.outgoing(ctx, sc)
 	var room [640]byte // all styles of a trace with a few tags
 	var x index
 	b := room[:0]
@@ -112,17 +113,19 @@ func (p *propagator) Extract(ctx context.Context, c propagation.TextMapCarrier) 
 	if p.behavior == behaviorIgnore {
 		return p.ignore(ctx, c)
 	}
+	var in incoming
+	in.of(c)
 	if p.baggageIn {
-		ctx = p.extractBaggage(ctx, c)
+		ctx = p.extractBaggage(ctx, &in)
 	}
 	var h hop
 	var links []trace.Link
 	var frontEnd trace.TraceID
 	var found bool
 	if p.frontEnd {
-		h, links, frontEnd, found = p.readBehindFrontEnd(c)
+		links, frontEnd, found = p.readBehindFrontEnd(&in, &h)
 	} else {
-		h, links, found = p.read(c, p.extract)
+		links, found = p.read(&in, p.extract, &h)
 	}
 	switch {
 	case !found:
@@ -135,47 +138,52 @@ func (p *propagator) Extract(ctx context.Context, c propagation.TextMapCarrier) 
 	return h.into(ctx, links, frontEnd)
 }
 
-// read returns the hop that styles agree upon, and links to what they do not.
-func (p *propagator) read(c propagation.TextMapCarrier, styles []style) (h hop, links []trace.Link, found bool) {
+// read sets h to the hop that styles agree upon, and returns links to what they
+// do not. Hops are large, and so are passed by pointers.
+func (p *propagator) read(in *incoming, styles []style, h *hop) (links []trace.Link, found bool) {
 	for _, s := range styles {
-		next, ok := readStyle(s, c)
-		if !ok {
-			continue
-		}
 		if !found {
-			h, found = next, true
-			if p.first {
+			*h = hop{style: s}
+			if found = h.read(in); found && p.first {
 				break
 			}
 			continue
 		}
-		if next.trace != h.trace {
+		next := hop{style: s}
+		switch {
+		case !next.read(in):
+		case next.trace != h.trace:
 			links = append(links, next.terminated())
-		} else if s == traceContext {
+		case s == traceContext:
 			h.merge(&next)
 		}
+	}
+	if !found {
+		*h = hop{}
+		return nil, false
 	}
 	if h.style == traceContext {
 		h.readMember()
 	}
-	if found && h.others != "" {
+	if h.others != "" {
 		h.state = parseState(h.others)
 	}
-	return h, links, found
+	return links, true
 }
 
-func readStyle(s style, c propagation.TextMapCarrier) (hop, bool) {
-	switch s {
+// read reads the headers of h's style. Unless it reports true, h is of no use.
+func (h *hop) read(in *incoming) bool {
+	switch h.style {
 	case datadog:
-		return readDatadog(c)
+		return h.readDatadog(in)
 	case traceContext:
-		return readTraceContext(c)
+		return h.readTraceContext(in)
 	case b3Multi:
-		return readB3(c)
+		return h.readB3Multi(in)
 	case b3Single:
-		return readB3Single(c)
+		return h.readB3Single(in)
 	}
-	return hop{}, false
+	return false
 }
 
 // merge adds to h what w, of the same trace, has from W3C's headers. Where the

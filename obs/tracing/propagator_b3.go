@@ -1,10 +1,6 @@
 package tracing
 
-import (
-	"strings"
-
-	"go.opentelemetry.io/otel/propagation"
-)
+import "strings"
 
 // Zipkin's headers: https://github.com/openzipkin/b3-propagation
 var (
@@ -50,19 +46,17 @@ func (h *hop) b3Sampled() byte {
 	return '0'
 }
 
-func readB3(c propagation.TextMapCarrier) (hop, bool) {
-	h := hop{style: b3Multi}
-	return h, h.readB3(headerB3TraceID.get(c), headerB3SpanID.get(c), headerB3Sampled.get(c))
+func (h *hop) readB3Multi(in *incoming) bool {
+	return h.readB3(headerB3TraceID.get(in), headerB3SpanID.get(in), headerB3Sampled.get(in))
 }
 
 // readB3Single reads "trace-span-sampled-parent", of which the last two may be
 // missing. A lone "0", a decision without a trace, is not supported.
-func readB3Single(c propagation.TextMapCarrier) (hop, bool) {
-	h := hop{style: b3Single}
-	traceID, rest, _ := strings.Cut(headerB3.get(c), "-")
+func (h *hop) readB3Single(in *incoming) bool {
+	traceID, rest, _ := strings.Cut(headerB3.get(in), "-")
 	spanID, rest, _ := strings.Cut(rest, "-")
 	sampled, _, _ := strings.Cut(rest, "-")
-	return h, h.readB3(traceID, spanID, sampled)
+	return h.readB3(traceID, spanID, sampled)
 }
 
 // readB3 reads a trace id of 64 or 128 bits, leading zeros left out or not.

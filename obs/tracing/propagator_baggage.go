@@ -24,32 +24,35 @@ const (
 	maxBaggageMembers = 64
 )
 
-func (p *propagator) extractBaggage(ctx context.Context, c propagation.TextMapCarrier) context.Context {
-	if headerBaggage.get(c) != "" {
-		ctx = propagation.Baggage{}.Extract(ctx, c)
+func (p *propagator) extractBaggage(ctx context.Context, in *incoming) context.Context {
+	legacy := slices.Contains(p.extract, datadog)
+	if legacy && !in.plain {
+		legacy = in.scan()
 	}
-	if !slices.Contains(p.extract, datadog) {
+	if headerBaggage.get(in) != "" {
+		ctx = propagation.Baggage{}.Extract(ctx, in.carrier)
+	}
+	if !legacy {
 		return ctx
 	}
 	n := 0
-	hc, ok := c.(propagation.HeaderCarrier)
-	if !ok {
-		for _, name := range c.Keys() {
-			ctx = addLegacy(ctx, c, name, &n)
-		}
-		return ctx
-	}
-	for name := range hc {
-		ctx = addLegacy(ctx, c, name, &n)
+	for _, name := range in.carrier.Keys() {
+		ctx = addLegacy(ctx, in.carrier, name, &n)
 	}
 	return ctx
+}
+
+// isLegacy looks at one byte of most names.
+func isLegacy(name string) bool {
+	return len(name) > len(legacyPrefix) && name[0]|0x20 == legacyPrefix[0] &&
+		strings.EqualFold(name[:len(legacyPrefix)], legacyPrefix)
 }
 
 // addLegacy adds the member of a header that is one of Datadog's older ones,
 // up to n = maxBaggageMembers of them. A member that the baggage header has
 // too stays as it is.
 func addLegacy(ctx context.Context, c propagation.TextMapCarrier, name string, n *int) context.Context {
-	if len(name) <= len(legacyPrefix) || !strings.EqualFold(name[:len(legacyPrefix)], legacyPrefix) {
+	if !isLegacy(name) {
 		return ctx
 	}
 	if *n++; *n > maxBaggageMembers {

@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"go.opentelemetry.io/otel/propagation"
-
 	"github.com/kumihimo/kumihimo/internal/obsctx"
 )
 
@@ -85,21 +83,20 @@ func appendComma(b []byte, start int) []byte {
 	return b
 }
 
-func readDatadog(c propagation.TextMapCarrier) (hop, bool) {
-	h := hop{style: datadog}
-	low, ok := parseDecimal(headerTraceID.get(c))
+func (h *hop) readDatadog(in *incoming) bool {
+	low, ok := parseDecimal(headerTraceID.get(in))
 	if !ok {
-		return h, false
+		return false
 	}
 	binary.BigEndian.PutUint64(h.trace[8:], low)
-	parent, _ := parseDecimal(headerParentID.get(c))
+	parent, _ := parseDecimal(headerParentID.get(in))
 	binary.BigEndian.PutUint64(h.parent[:], parent)
 	h.lastParent = h.parent // who sends these headers sends spans to Datadog
-	h.origin = cleanOrigin(headerOrigin.get(c))
+	h.origin = cleanOrigin(headerOrigin.get(in))
 	h.decision.Mechanism = obsctx.MechanismUnknown
-	h.readTags(headerTags.get(c))
-	h.decision.Priority, h.decided = parsePriority(headerPriority.get(c))
-	return h, h.trace.IsValid() && (h.parent.IsValid() || h.origin == originSynthetics)
+	h.readTags(headerTags.get(in))
+	h.decision.Priority, h.decided = parsePriority(headerPriority.get(in))
+	return h.trace.IsValid() && (h.parent.IsValid() || h.origin == originSynthetics)
 }
 
 // parseDecimal reads an id, and returns 0 if it is none. Some tracers write it
@@ -165,34 +162,45 @@ func (h *hop) readTags(list string) {
 		h.problem = problemMalformed
 		return
 	}
-	var room [maxTags]byte
-	kept, all := room[:0], true
-	for rest := list; rest != ""; {
-		var tag string
-		tag, rest, _ = strings.Cut(rest, ",")
+	from, to := 0, 0 // h.tags in list, of which it is a part if it can be
+	var apart strings.Builder
+	for at := 0; at < len(list); {
+		start, end := at, len(list)
+		if i := strings.IndexByte(list[at:], ','); i >= 0 {
+			end = at + i
+		}
+		at = end + 1
+		tag := list[start:end]
 		key, value, _ := strings.Cut(tag, "=")
 		switch {
 		case key == tagTID:
 			h.readHigh(value)
 		case key == tagDM:
 			h.decision.Mechanism = parseMechanism(value)
-		case validTag(key, value) && !repeated(rest, key):
-			kept = append(appendComma(kept, 0), tag...)
-			continue
+		case !validTag(key, value) || repeated(list[min(at, len(list)):], key):
+		case h.tags == "":
+			h.tags, from, to = tag, start, end
+		case to == start-1: // the tags kept so far stand before it
+			h.tags, to = list[from:end], end
+		default:
+			if apart.Len() == 0 {
+				apart.Grow(len(list))
+				apart.WriteString(h.tags)
+				to = len(list) // so that all others come here, too
+			}
+			apart.WriteByte(',')
+			apart.WriteString(tag)
 		}
-		all = false
 	}
-	if all {
-		h.tags = list
-	} else {
-		h.tags = string(kept)
+	if apart.Len() != 0 {
+		h.tags = apart.String()
 	}
 }
 
 // readHigh reads the high half of the trace id: 16 digits in lower case.
 func (h *hop) readHigh(s string) {
 	var high [8]byte
-	if !strings.ContainsAny(s, "ABCDEF") && unhex(high[:], s) {
+	if unhex(high[:], s) && !strings.ContainsAny(s, "ABCDEF") {
 		copy(h.trace[:], high[:])
 	}
 }

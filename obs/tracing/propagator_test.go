@@ -314,3 +314,20 @@ func TestExtractWithoutHeadersKeepsTheContext(t *testing.T) {
 		}
 	}
 }
+
+// What is kept of a list is a part of it where it can be, and the same where not.
+func TestReadTags(t *testing.T) {
+	t.Parallel()
+	const tid, dm = "_dd.p.tid=4bf92f3577b34da6", "_dd.p.dm=-4"
+	for _, tt := range []struct{ list, want string }{
+		{tid + "," + dm, ""},
+		{tid + ",_dd.p.a=1,_dd.p.b=2," + dm, "_dd.p.a=1,_dd.p.b=2"},
+		{"_dd.p.a=1," + tid + ",_dd.p.b=2,_dd.p.c=3," + dm + ",_dd.p.d=4", "_dd.p.a=1,_dd.p.b=2,_dd.p.c=3,_dd.p.d=4"},
+		{"_dd.p.a=1,_dd.p.b=2,_dd.p.a=3,other=1,_dd.p.c=3", "_dd.p.b=2,_dd.p.a=3,_dd.p.c=3"},
+	} {
+		var h hop
+		if h.readTags(tt.list); h.tags != tt.want || h.problem != "" {
+			t.Errorf("%s: got %q, %q, want %q", tt.list, h.tags, h.problem, tt.want)
+		}
+	}
+}

@@ -3,7 +3,6 @@ package tracing
 import (
 	"strings"
 
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -24,41 +23,40 @@ func (h *hop) appendTraceContext(b []byte, x *index) []byte {
 	// Without a decision the flag is set: a tracer that knows no third state
 	// would otherwise drop the trace.
 	flags := (h.flags & trace.FlagsRandom).WithSampled(h.kept() || !h.decided)
-	b = append(b, '-')
-	b = appendHex(b, []byte{byte(flags)})
+	b = append(b, '-', '0', '0'+byte(flags)) // 3 at most
 	x.end(&headerTraceparent, b)
 	return h.appendState(b, x)
 }
 
 // readTraceContext reads the headers and leaves the members of tracestate
 // unread: where another style's trace wins, most are of no use.
-func readTraceContext(c propagation.TextMapCarrier) (hop, bool) {
-	h, ok := parseTraceparent(headerTraceparent.only(c))
-	if !ok || !h.parent.IsValid() {
-		return h, false
+func (h *hop) readTraceContext(in *incoming) bool {
+	if !h.readTraceparent(headerTraceparent.only(in)) || !h.parent.IsValid() {
+		return false
 	}
-	h.member, h.others = splitState(headerTracestate.list(c))
-	return h, true
+	h.member, h.others = splitState(headerTracestate.list(in))
+	return true
 }
 
-// parseTraceparent reads a traceparent. The span id may be zero.
-func parseTraceparent(s string) (hop, bool) {
-	h := hop{style: traceContext}
-	s = strings.Trim(s, "\t -")
+// readTraceparent reads a traceparent. The span id may be zero.
+func (h *hop) readTraceparent(s string) bool {
+	if len(s) != traceparentLen || s[0] <= '-' || s[traceparentLen-1] <= '-' {
+		s = strings.Trim(s, "\t -") // all up to '-'; 11 ns that hardly any needs
+	}
 	if len(s) < traceparentLen || s[2] != '-' || s[35] != '-' || s[52] != '-' {
-		return h, false
+		return false
 	}
 	var version, flags [1]byte
 	if !unhex(version[:], s[:2]) || !unhex(h.trace[:], s[3:35]) ||
 		!unhex(h.parent[:], s[36:52]) || !unhex(flags[:], s[53:55]) {
-		return h, false
+		return false
 	}
 	switch {
 	case version[0] == 0xff, !h.trace.IsValid():
-		return h, false
+		return false
 	case len(s) > traceparentLen && (version[0] == 0 || s[traceparentLen] != '-'):
-		return h, false
+		return false
 	}
 	h.flags = trace.TraceFlags(flags[0]) & (trace.FlagsSampled | trace.FlagsRandom)
-	return h, true
+	return true
 }

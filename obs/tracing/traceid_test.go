@@ -2,6 +2,9 @@ package tracing
 
 import (
 	"context"
+	"encoding/hex"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +55,31 @@ func TestWritingGeneratorWritesOnlyToNewStates(t *testing.T) {
 		want := s.ID
 		if g.NewIDs(obsctx.WithTrace(t.Context(), s)); s.ID != want {
 			t.Errorf("state %+v was written to", s)
+		}
+	}
+}
+
+func TestAppendHex(t *testing.T) {
+	id := make([]byte, 16)
+	for i := range 256 {
+		for j := range id {
+			id[j] = byte(i + 37*j)
+		}
+		got := string(appendHex([]byte("x"), id))
+		if want := "x" + hex.EncodeToString(id); got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+		back := make([]byte, 16)
+		for _, s := range []string{got[1:], strings.ToUpper(got[1:])} {
+			if !unhex(back, s) || !slices.Equal(back, id) {
+				t.Fatalf("%s: read %x", s, back)
+			}
+		}
+		_, err := hex.DecodeString(string([]byte{byte(i), '0'}))
+		for _, s := range []string{string([]byte{byte(i), '0'}), string([]byte{'0', byte(i)})} {
+			if unhex(back[:1], s) != (err == nil) {
+				t.Fatalf("%q: %v, want %v", s, err != nil, err)
+			}
 		}
 	}
 }
