@@ -109,7 +109,7 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cloud.Close() })
-	env := map[string]string{"DD_ENV": "prod", "DD_VERSION": "1.2", "OBS_LOG_FORMAT": "json"}
+	env := map[string]string{"DD_ENV": "prod", "DD_VERSION": "1.2", "OBS_LOG_FORMAT": "json", "GOOGLE_CLOUD_PROJECT": "acme"}
 	for k, v := range cloud.Environ() {
 		env[k] = v
 	}
@@ -217,7 +217,7 @@ func checkLogs(t *testing.T, printed string, spans []agent.Span) {
 			continue
 		}
 		r, ok := found[s.Service+" "+s.TraceID]
-		if !ok || !strings.HasPrefix(r.Message, s.Resource) || !strings.HasSuffix(r.Google, "/traces/"+s.TraceID) {
+		if !ok || !strings.HasPrefix(r.Message, s.Resource) || !strings.HasSuffix(r.Google, "projects/acme/traces/"+s.TraceID) {
 			t.Errorf("%s %s: got access record %+v", s.Service, s.Resource, r)
 		}
 	}

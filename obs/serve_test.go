@@ -374,3 +374,22 @@ func TestOwnTransport(t *testing.T) {
 		t.Errorf("got %v, want one of its own", tel.transport)
 	}
 }
+
+// TestProjectOfTheMetadataServer is in the logs once the server has told it.
+func TestProjectOfTheMetadataServer(t *testing.T) {
+	t.Parallel()
+	server := serveTest(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Metadata-Flavor", "Google")
+		if r.URL.Path == "/computeMetadata/v1/project/project-id" && r.Header.Get("Metadata-Flavor") == "Google" {
+			io.WriteString(w, "acme\n")
+		}
+	}))
+	tel, out := newTest(t, Options{LogFormat: "json"}, "GCE_METADATA_HOST="+strings.TrimPrefix(server, "http://"))
+	tel.running.Wait() // for the answer
+	ctx, span := tel.TracerProvider().Tracer("test").Start(t.Context(), "work")
+	defer span.End()
+	tel.Logger().InfoContext(ctx, "now")
+	if want := `"logging.googleapis.com/trace":"projects/acme/traces/` + span.SpanContext().TraceID().String(); !strings.Contains(out.String(), want) {
+		t.Errorf("got %s, want %s", out, want)
+	}
+}
