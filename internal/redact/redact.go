@@ -5,6 +5,7 @@
 package redact
 
 import (
+	"math"
 	"net/url"
 	"strings"
 )
@@ -35,36 +36,55 @@ type Redactor struct {
 	tails tails    // of keys
 }
 
-// tails is a Bloom filter of the last two letters of keys, for nearly every
-// key that is logged ends in others.
-type tails [8]uint64
+// tails says of which last two letters keys are, for nearly every key that is
+// logged ends in others: one bit for each class of the last but one, in the
+// word for that of the last.
+type tails [32]uint32
 
+// classes are those of bytes: a letter's are its lowest five bits, in which
+// other bytes may agree with it. Separators have one that is no letter's.
+var classes = func() (c [256]uint8) {
+	for i := range c {
+		c[i] = uint8(i) & 31
+		switch {
+		case separator(byte(i)):
+			c[i] = separators
+		case c[i] == separators:
+			c[i] = 0
+		}
+	}
+	return c
+}()
+
+const separators = 31
+
+func newTails() (t tails) {
+	// A key that ends in separators may be any.
+	for i := range t {
+		t[i] = 1 << separators
+	}
+	t[separators] = math.MaxUint32
+	return t
+}
+
+// add adds a canonical key.
 func (t *tails) add(key string) {
 	n := len(key)
+	last := &t[classes[key[n-1]]]
 	if n == 1 {
-		for before := range 32 {
-			t.set(byte(before), key[0])
-		}
+		*last = math.MaxUint32
 		return
 	}
-	t.set(key[n-2], key[n-1])
+	*last |= 1 << (classes[key[n-2]] & 31)
 }
-
-func (t *tails) set(before, last byte) {
-	i := tailIndex(before, last)
-	t[i>>6] |= 1 << (i & 63)
-}
-
-func tailIndex(before, last byte) uint { return uint(before&31)<<4 ^ uint(last&31) }
 
 // may reports whether a key that ends as the list's may be on it.
 func (t *tails) may(key string) bool {
 	n := len(key)
-	if n < 2 || separator(key[n-1]) || separator(key[n-2]) {
+	if n < 2 {
 		return n > 0
 	}
-	i := tailIndex(key[n-2], key[n-1])
-	return t[i>>6&7]&(1<<(i&63)) != 0
+	return t[classes[key[n-1]]&31]>>(classes[key[n-2]]&31)&1 != 0
 }
 
 var standard = New(nil)
@@ -73,7 +93,7 @@ var standard = New(nil)
 // as the defaults are: ignoring case and the separators "-", "_" and ".",
 // either whole or as the last words of the key.
 func New(extra []string) *Redactor {
-	r := &Redactor{}
+	r := &Redactor{tails: newTails()}
 	for _, list := range [][]string{defaultKeys, extra} {
 		for _, k := range list {
 			if c := canonical(k); c != "" {
@@ -109,9 +129,10 @@ func (r *Redactor) Key(key string) bool {
 	if r == nil {
 		r = standard
 	}
-	if !r.tails.may(key) {
-		return false
-	}
+	return r.tails.may(key) && r.listed(key)
+}
+
+func (r *Redactor) listed(key string) bool {
 	for _, k := range r.keys {
 		if endsIn(key, k) {
 			return true

@@ -89,37 +89,47 @@ var bareTrace = []byte(`"logging.googleapis.com/trace":"`)
 // A spanText remembers what identify wrote last: a request's records follow
 // one another, and its ids are a third of a short line's cost.
 type spanText struct {
+	spanIDs
+	prefix *[]byte // of google; nil at first
+	head   []byte  // Cloud Logging's members
+	tail   []byte  // the labels, and Datadog's
+}
+
+// spanIDs are a span's, whose trace Google knows as google.
+type spanIDs struct {
 	traceID, google trace.TraceID
 	spanID          trace.SpanID
 	sampled         bool
-	prefix          *[]byte // of google; nil at first
-	head            []byte  // Cloud Logging's members
-	tail            []byte  // Datadog's
 }
 
-// of makes s that of a span whose trace Google knows as google.
-func (s *spanText) of(span trace.SpanContext, google trace.TraceID, prefix *[]byte) {
-	traceID, spanID, sampled := span.TraceID(), span.SpanID(), span.IsSampled()
-	if s.spanID == spanID && s.traceID == traceID && s.google == google && s.sampled == sampled && s.prefix == prefix {
-		return
-	}
-	s.traceID, s.spanID, s.sampled, s.google, s.prefix = traceID, spanID, sampled, google, prefix
+// is reports whether s is that of ids. Field by field, as == on the whole calls
+// the runtime.
+func (s *spanText) is(ids *spanIDs, prefix *[]byte) bool {
+	return s.spanID == ids.spanID && s.traceID == ids.traceID && s.google == ids.google &&
+		s.sampled == ids.sampled && s.prefix == prefix
+}
+
+// make makes s that of a span.
+func (s *spanText) make(ids *spanIDs, prefix *[]byte, id *identity) {
+	s.spanIDs, s.prefix = *ids, prefix
 	s.head = append(s.head[:0], *prefix...)
-	s.head = appendHex(s.head, google[:])
+	s.head = appendHex(s.head, ids.google[:])
 	s.head = append(s.head, `",`...)
-	s.tail = append(s.tail[:0], `"dd.trace_id":"`...)
-	s.tail = appendHex(s.tail, traceID[:])
+	s.tail = append(s.tail[:0], id.labels...)
+	s.tail = append(s.tail, `"dd.trace_id":"`...)
+	s.tail = appendHex(s.tail, ids.traceID[:])
 	s.tail = append(s.tail, `",`...)
-	if spanID.IsValid() {
+	if ids.spanID.IsValid() {
 		s.head = append(s.head, `"logging.googleapis.com/spanId":"`...)
-		s.head = appendHex(s.head, spanID[:])
+		s.head = appendHex(s.head, ids.spanID[:])
 		s.head = append(s.head, `",`...)
 		s.tail = append(s.tail, `"dd.span_id":"`...)
-		s.tail = strconv.AppendUint(s.tail, binary.BigEndian.Uint64(spanID[:]), 10)
+		s.tail = strconv.AppendUint(s.tail, binary.BigEndian.Uint64(ids.spanID[:]), 10)
 		s.tail = append(s.tail, `",`...)
 	}
+	s.tail = append(s.tail, id.datadog...)
 	s.head = append(s.head, `"logging.googleapis.com/trace_sampled":`...)
-	s.head = strconv.AppendBool(s.head, sampled)
+	s.head = strconv.AppendBool(s.head, ids.sampled)
 	s.head = append(s.head, ',')
 }
 
@@ -129,24 +139,30 @@ func (s *spanText) of(span trace.SpanContext, google trace.TraceID, prefix *[]by
 // https://cloud.google.com/trace/docs/trace-log-integration
 // https://docs.datadoghq.com/tracing/other_telemetry/connect_logs_and_traces/
 func (h *jsonHandler) identify(ctx context.Context, l *line, site *callSite) {
-	span := trace.SpanContextFromContext(ctx)
-	traced := span.HasTraceID()
+	span := trace.SpanFromContext(ctx).SpanContext()
+	var ids spanIDs
+	ids.traceID, ids.spanID, ids.sampled = span.TraceID(), span.SpanID(), span.IsSampled()
+	traced := ids.traceID.IsValid()
 	b := l.buf
 	if traced {
-		google := span.TraceID()
-		if t := obsctx.TraceFrom(ctx); t != nil && t.ID == google && t.FrontEnd.IsValid() {
-			google = t.FrontEnd
+		ids.google = ids.traceID
+		if t := obsctx.TraceFrom(ctx); t != nil && t.ID == ids.traceID && t.FrontEnd.IsValid() {
+			ids.google = t.FrontEnd
 		}
-		l.ids.of(span, google, h.project())
+		if prefix := h.project(); !l.ids.is(&ids, prefix) {
+			l.ids.make(&ids, prefix, h.identity)
+		}
 		b = append(b, l.ids.head...)
 	}
 	if site != nil && h.opts.AddSource {
 		b = append(b, site.location...)
 	}
-	b = append(b, h.labels...)
 	if traced {
 		b = append(b, l.ids.tail...)
+	} else {
+		b = append(b, h.labels...)
+		b = append(b, h.datadog...)
 	}
-	l.buf = append(b, h.datadog...)
+	l.buf = b
 	l.ordinary = traced || len(h.datadog) > 0
 }

@@ -29,11 +29,10 @@ func appendString[T string | []byte](b []byte, s T) []byte {
 // appendEscaped appends s as the inside of a JSON string, as encoding/json
 // does without HTML's escapes. Invalid UTF-8 becomes U+FFFD.
 func appendEscaped[T string | []byte](b []byte, s T) []byte {
-	i := plain(s)
+	b, i := appendPlain(b, s)
 	if i == len(s) {
-		return append(b, s...)
+		return b
 	}
-	b = append(b, s[:i]...)
 	s = s[i:]
 	start := 0
 	for i = 0; i < len(s); {
@@ -46,8 +45,10 @@ func appendEscaped[T string | []byte](b []byte, s T) []byte {
 			b = append(b, s[start:i]...)
 			b = appendEscape(b, c)
 			i++
+			var n int
+			b, n = appendPlain(b, s[i:])
+			i += n
 			start = i
-			i += plain(s[i:])
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
@@ -128,6 +129,9 @@ func appendEscape(b []byte, c byte) []byte {
 }
 
 func appendInt(b []byte, n int64) []byte {
+	if uint64(n) < maxDigits8 {
+		return appendDigits8(b, uint64(n))
+	}
 	if n > maxExact || n < -maxExact {
 		b = append(b, '"')
 		b = strconv.AppendInt(b, n, 10)
@@ -137,6 +141,9 @@ func appendInt(b []byte, n int64) []byte {
 }
 
 func appendUint(b []byte, n uint64) []byte {
+	if n < maxDigits8 {
+		return appendDigits8(b, n)
+	}
 	if n > maxExact {
 		b = append(b, '"')
 		b = strconv.AppendUint(b, n, 10)
@@ -162,14 +169,6 @@ func appendFloat(b []byte, f float64) []byte {
 		b = b[:n-1]
 	}
 	return b
-}
-
-// appendTime appends t as RFC 3339 in its own zone. Years beyond 9999, which
-// RFC 3339 has not, are written in full.
-func appendTime(b []byte, t time.Time) []byte {
-	b = append(b, '"')
-	b = t.AppendFormat(b, time.RFC3339Nano)
-	return append(b, '"')
 }
 
 // timeHead is how a record's time begins, and timeLayout its text up to the
@@ -205,6 +204,9 @@ func (c *clock) append(b []byte, t time.Time) []byte {
 	return append(b, byte('0'+n%10), 'Z', '"', ',')
 }
 
+// zeros8 is "00000000".
+const zeros8 = 0x3030303030303030
+
 // digits8 returns the eight decimal digits of n, the first in the lowest byte:
 // halved three times, all lanes at once.
 func digits8(n uint64) uint64 {
@@ -213,7 +215,7 @@ func digits8(n uint64) uint64 {
 	x = q | (x-100*q)<<16
 	q = x * 103 >> 10 & 0x000f000f000f000f // over 10, right below 100
 	x = q | (x-10*q)<<8
-	return x + 0x3030303030303030
+	return x + zeros8
 }
 
 // appendDigits appends n with leading zeros to width digits, at most 9.

@@ -64,8 +64,11 @@ func FuzzPlain(f *testing.F) {
 		if got := plain([]byte(s)); got != want {
 			t.Errorf("plain of the bytes of %q: got %d, want %d", s, got, want)
 		}
-		if sum, isPlain := sumOf(s); isPlain != (want == len(s)) || sum != hash(s) || sum != hash([]byte(s)) {
-			t.Errorf("sumOf(%q): got %x, %t, want %x, %t", s, sum, isPlain, hash(s), want == len(s))
+		if len(s) <= maxShort {
+			b, sum, ok := appendShort([]byte("<"), s)
+			if ok != (want == len(s)) || ok && (string(b) != `<"`+s+`"` || sum != hash(s) || sum != hash([]byte(s))) || !ok && string(b) != "<" {
+				t.Errorf("appendShort(%q): got %s, %x, %t, want %x", s, b, sum, ok, hash(s))
+			}
 		}
 		b, size, sum := appendKey([]byte("<"), false, s)
 		if size != len(b)-2 || sum != hash(b[2:size]) || want == len(s) && string(b) != `<"`+s+`":` {

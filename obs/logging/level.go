@@ -34,6 +34,9 @@ var severities = [...]severity{
 }
 
 func severityOf(l slog.Level) *severity {
+	if l == slog.LevelInfo { // nearly all
+		return &severities[1]
+	}
 	i := len(severities) - 1
 	for i > 0 && l < severities[i].from {
 		i--

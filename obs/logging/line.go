@@ -3,6 +3,7 @@ package logging
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"github.com/kumihimo/kumihimo/internal/redact"
 )
@@ -33,6 +34,7 @@ type line struct {
 	stack   []byte
 	scratch []byte // a copy of buf, to rewrite it
 	clock   clock
+	days    calendar // of attributes' times
 	ids     spanText
 }
 
@@ -127,14 +129,19 @@ func (sc *scope) adopt(i int, t *table, base int) {
 // add lists the member that begins at start, with the key it is hashed by,
 // and cuts the one it replaces.
 func (l *line) add(sc *scope, start, key int, hash uint64) {
-	m := member{hash: hash, start: start, end: len(l.buf), key: key}
+	old := -1
 	if !sc.seen.has(hash) {
 		sc.seen.add(hash)
-		l.members = append(l.members, m)
-		return
+	} else {
+		old = l.find(sc, hash, l.buf[start:start+key])
 	}
-	old := l.find(sc, hash, l.buf[start:start+key])
-	l.members = append(l.members, m)
+	n := len(l.members)
+	if n == cap(l.members) {
+		l.members = slices.Grow(l.members, 1)
+	}
+	l.members = l.members[:n+1]
+	m := &l.members[n] // in place: a literal is built elsewhere and copied
+	m.hash, m.start, m.end, m.key = hash, start, len(l.buf), key
 	if old >= 0 {
 		l.cut(old)
 	}
@@ -198,7 +205,7 @@ func hash[T string | []byte](key T) uint64 {
 	case n >= 4:
 		return mix(n, 0, halves(key))
 	case n > 0:
-		return mix(n, 0, uint64(key[0])<<32|uint64(key[n/2])<<24|uint64(key[n-1])<<16)
+		return mix(n, 0, ends(key))
 	}
 	return 0
 }
@@ -209,19 +216,10 @@ func mix(n int, first, last uint64) uint64 {
 	return h ^ h>>32
 }
 
-// sumOf returns key's hash, and whether all of it is plain: one look at the
-// bytes for both, as keys are most of what a record makes.
-func sumOf(key string) (sum uint64, isPlain bool) {
-	switch n := len(key); {
-	case n > 16 || n < 4:
-		return hash(key), plain(key) == n
-	case n >= 8:
-		first, last := word(key), word(key[n-8:])
-		return mix(n, first, last), unplain(first)|unplain(last) == 0
-	default:
-		both := halves(key)
-		return mix(n, 0, both), unplain(both) == 0
-	}
+// ends is the first, the middle and the last byte of s as one number.
+func ends[T string | []byte](s T) uint64 {
+	n := len(s)
+	return uint64(s[0])<<32 | uint64(s[n/2])<<24 | uint64(s[n-1])<<16
 }
 
 // word is the first eight bytes of s as one number.

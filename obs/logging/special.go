@@ -119,7 +119,7 @@ func (l *line) appendLabelsTo(sc *scope, attrs []slog.Attr) {
 		case kind == slog.KindAny:
 			l.appendAny(sc, v.Any())
 		default:
-			l.buf = appendScalar(l.buf, v, kind)
+			l.buf = l.appendScalar(l.buf, v, kind)
 		}
 		if l.buf[value] != '"' {
 			text := string(l.buf[value:])

@@ -39,12 +39,14 @@ func (l *line) appendAttr(sc *scope, a *slog.Attr) {
 	switch {
 	case l.secret(sc, a.Key, kind):
 		b = append(b, placeholder...)
+	case kind == slog.KindString:
+		b = appendText(b, v.String())
 	case kind == slog.KindAny:
 		l.buf = b
 		l.appendAny(sc, v.Any())
 		b = l.buf
 	default:
-		b = appendScalar(b, v, kind)
+		b = l.appendScalar(b, v, kind)
 	}
 	l.buf = append(b, ',')
 	l.add(sc, start, key, sum)
@@ -54,10 +56,16 @@ func (l *line) appendAttr(sc *scope, a *slog.Attr) {
 // appendKey returns b with the key, how long that is without the colon, and
 // its hash.
 func appendKey(b []byte, root bool, key string) (with []byte, size int, sum uint64) {
-	if sum, ok := sumOf(key); ok && (!root || !reserved(key)) {
-		b = append(b, '"')
-		b = append(b, key...)
-		return append(b, '"', ':'), len(key) + len(`""`), sum
+	if !root || !reserved(key) {
+		if len(key) <= maxShort {
+			if b, sum, ok := appendShort(b, key); ok {
+				return append(b, ':'), len(key) + len(`""`), sum
+			}
+		} else if plain(key) == len(key) {
+			b = append(b, '"')
+			b = append(b, key...)
+			return append(b, '"', ':'), len(key) + len(`""`), hash(key)
+		}
 	}
 	start := len(b)
 	b = append(b, '"')
@@ -130,7 +138,7 @@ func (l *line) appendObject(sc *scope, key string, attrs []slog.Attr) bool {
 }
 
 // appendScalar appends a value that is neither a group nor an Any.
-func appendScalar(b []byte, v slog.Value, kind slog.Kind) []byte {
+func (l *line) appendScalar(b []byte, v slog.Value, kind slog.Kind) []byte {
 	switch kind {
 	case slog.KindString:
 		return appendText(b, v.String())
@@ -145,18 +153,8 @@ func appendScalar(b []byte, v slog.Value, kind slog.Kind) []byte {
 	case slog.KindDuration: // nanoseconds, as slog's own and Datadog's
 		return appendInt(b, int64(v.Duration()))
 	default:
-		return appendTime(b, v.Time())
+		return l.days.append(b, v.Time())
 	}
-}
-
-// appendText is appendString, quicker for what most texts are.
-func appendText(b []byte, s string) []byte {
-	if plain(s) != len(s) {
-		return appendString(b, s)
-	}
-	b = append(b, '"')
-	b = append(b, s...)
-	return append(b, '"')
 }
 
 func (l *line) appendAny(sc *scope, v any) {
@@ -167,8 +165,10 @@ func (l *line) appendAny(sc *scope, v any) {
 		l.noteFailure(sc, v)
 		l.appendMarshaled(x)
 	case error:
-		l.noteFailure(sc, v)
-		l.buf = appendString(l.buf, l.errorText(x))
+		if l.failure == nil && sc.depth == 0 {
+			l.failure = x
+		}
+		l.buf = appendText(l.buf, l.errorText(x))
 	case *url.URL:
 		l.buf = appendString(l.buf, l.urlText(x))
 	default:
