@@ -168,7 +168,7 @@ func inSpan(p propagation.TextMapPropagator) context.Context {
 	return trace.ContextWithSpanContext(ctx, remote.WithRemote(false).WithSpanID(trace.SpanID{0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31}))
 }
 
-// BenchmarkExtract is P1's second half.
+// BenchmarkExtract reads a request's headers.
 func BenchmarkExtract(b *testing.B) {
 	for _, peer := range propagationPeers {
 		b.Run(peer.name, func(b *testing.B) {
@@ -181,7 +181,7 @@ func BenchmarkExtract(b *testing.B) {
 	}
 }
 
-// BenchmarkInject is P1's first half: the header map is warm.
+// BenchmarkInject writes them; the header map is warm.
 func BenchmarkInject(b *testing.B) {
 	for _, peer := range propagationPeers {
 		b.Run(peer.name, func(b *testing.B) {
@@ -233,7 +233,7 @@ func sorted(list, sep string) string {
 	return strings.Join(parts, sep)
 }
 
-// BenchmarkSampler is P2: what a root span's decision takes, state included,
+// BenchmarkSampler is what a root span's decision takes, state included,
 // without rules and with them; the SDK's sampler is there for the scale.
 func BenchmarkSampler(b *testing.B) {
 	rate := 0.5

@@ -12,12 +12,12 @@
 // [Start] times a function.
 //
 // Read obs.go for how the parts are put together, options.go, env.go,
-// settings.go and sampling.go for the configuration, platform.go, project.go and resource.go for
-// where the program runs, agent.go for the agent and its authentication,
-// lifecycle.go and serve.go for the end of a program, and span.go, context.go
-// and transport.go for what code calls while it runs. diagnostics.go has our own
-// records, level.go the filter
-// while the program runs, stdlog.go the log package's output, bridge.go the way to
+// settings.go and sampling.go for the configuration, platform.go, project.go
+// and resource.go for where the program runs, agent.go for the agent and its
+// authentication, lifecycle.go and serve.go for the end of a program, and
+// span.go, context.go and transport.go for what code calls while it runs.
+// diagnostics.go has our own records, level.go the filter while the program
+// runs, stdlog.go the log package's output, bridge.go the way to
 // OpenTelemetry's logs.
 package obs
 

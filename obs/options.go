@@ -92,7 +92,7 @@ type Options struct {
 
 	// SampleRate is the share of new traces kept, 0 to 1; nil means unset:
 	// DD_TRACE_SAMPLE_RATE, then, where no variable of Datadog's asks for
-	// sampling, OTEL_TRACES_SAMPLER, then all.
+	// sampling, OTEL_TRACES_SAMPLER, then what the agent asks for, else all.
 	SampleRate *float64
 
 	// SamplingRules decide new traces, the first that matches, before
@@ -138,7 +138,9 @@ type Options struct {
 	// list (authorization, cookie, password, secret, token, api_key, …).
 	Redact []string
 
-	// QueueBytes bounds the spans waiting for the agent. Default: 16 MiB.
+	// QueueBytes bounds the spans waiting for the agent. Default: 16 MiB, or
+	// 5 % of the memory there is (GOMEMLIMIT, the container's limit) if that
+	// is less.
 	QueueBytes int64
 
 	// ShutdownGrace is the time between SIGTERM and the end of Run or Serve,
