@@ -222,6 +222,7 @@ func TestBackendsDown(t *testing.T) {
 				}
 			}
 			p.wait(t, tt.failing)
+			p.wait(t, tt.failing)
 			if code := p.interrupt(t); code != 0 {
 				t.Errorf("exit code: got %d, want 0: a backend that fails fails no program", code)
 			}

@@ -297,7 +297,7 @@ func TestBufferedNote(t *testing.T) {
 		{NewTextHandler, "WARN  log lines were dropped: the writer was too slow, or failed  dropped=2\n"},
 	} {
 		out := &sink{}
-		b := &BufferedWriter{W: out, Size: 20, Interval: time.Hour}
+		b := &BufferedWriter{W: out, Size: 20, soon: true} // no timer empties it before the last line
 		logger := slog.New(tt.new(b, nil))
 		for range 3 {
 			logger.Info("a message longer than the buffer")
@@ -316,7 +316,7 @@ func TestBufferedNote(t *testing.T) {
 func TestBufferedTornNote(t *testing.T) {
 	t.Parallel()
 	out := &sink{}
-	b := &BufferedWriter{Size: 20, Interval: time.Hour, W: writerFunc(func(p []byte) (int, error) {
+	b := &BufferedWriter{Size: 20, Interval: time.Hour, soon: true, W: writerFunc(func(p []byte) (int, error) {
 		full := bytes.HasPrefix(p, []byte("kumihimo: 3"))
 		if full {
 			out.set(errors.New("no space"), 12)
