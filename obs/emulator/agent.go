@@ -15,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/kumihimo/kumihimo/internal/ddpayload"
 )
 
 // AgentOptions configure an agent. The zero value takes every payload and
@@ -57,7 +59,7 @@ type Agent struct {
 
 const (
 	agentVersion = "7.80.0"
-	maxAgentBody = 25 << 20        // the agent's max_request_bytes
+	maxAgentBody = ddpayload.MaxBody
 	bodyTimeout  = 5 * time.Second // the agent's receiver_timeout
 	maxKept      = 100_000
 )
@@ -183,18 +185,18 @@ func (a *Agent) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "cross-site request rejected", http.StatusForbidden)
 		return
 	}
-	decode := a.decoder(r.URL.Path)
+	version := a.version(r.URL.Path)
 	switch {
 	case r.URL.Path == "/info":
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(a.info)
-	case decode == nil:
+	case version == "":
 		http.NotFound(w, r)
 	case r.Method != http.MethodPut && r.Method != http.MethodPost:
 		http.Error(w, "want PUT or POST", http.StatusMethodNotAllowed)
 	default:
 		a.requests.Add(1)
-		if status, err := a.take(w, r, decode); err != nil {
+		if status, err := a.take(w, r, version); err != nil {
 			a.refused.Add(1)
 			http.Error(w, err.Error(), status)
 			return
@@ -203,22 +205,23 @@ func (a *Agent) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (a *Agent) decoder(path string) func([]byte) ([]Span, error) {
+// version returns the protocol's version of a path, "" if the agent has none.
+func (a *Agent) version(path string) string {
 	switch {
 	case path == "/v0.3/traces":
-		return func(b []byte) ([]Span, error) { return decodeV04(b, "v0.3") }
+		return ddpayload.V03
 	case path == "/v0.4/traces":
-		return func(b []byte) ([]Span, error) { return decodeV04(b, "v0.4") }
+		return ddpayload.V04
 	case path == "/v1.0/traces" && !a.opts.WithoutV1:
-		return decodeV1
+		return ddpayload.V10
 	}
-	return nil
+	return ""
 }
 
 var errTooLarge = errors.New("payload-too-large")
 
 // take reads a payload and keeps its spans.
-func (a *Agent) take(w http.ResponseWriter, r *http.Request, decode func([]byte) ([]Span, error)) (status int, err error) {
+func (a *Agent) take(w http.ResponseWriter, r *http.Request, version string) (status int, err error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/msgpack" {
 		return http.StatusUnsupportedMediaType, errors.New("want the Content-Type application/msgpack")
@@ -239,7 +242,7 @@ func (a *Agent) take(w http.ResponseWriter, r *http.Request, decode func([]byte)
 	case err != nil:
 		return http.StatusBadRequest, err
 	}
-	spans, err := decode(body)
+	spans, err := decode(version, body)
 	if err != nil {
 		return http.StatusBadRequest, err
 	}

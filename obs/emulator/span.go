@@ -1,15 +1,9 @@
 package emulator
 
 import (
-	"encoding/binary"
-	"encoding/hex"
-	"fmt"
-	"maps"
-	"math"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/kumihimo/kumihimo/internal/ddpayload"
 )
 
 // Span is a span as the agent received it. What the protocol versions say in
@@ -60,127 +54,30 @@ type SpanEvent struct {
 }
 
 // noPriority is what Datadog's agent has for a chunk without one.
-const noPriority = math.MinInt8
+const noPriority = ddpayload.NoPriority
 
-// Keys with a meaning to the agent.
-const (
-	keyKind          = "span.kind"
-	keyEnv           = "env"
-	keyVersion       = "version"
-	keyComponent     = "component"
-	keyOrigin        = "_dd.origin"
-	keyTraceHigh     = "_dd.p.tid"
-	keyDecisionMaker = "_dd.p.dm"
-	keyPriority      = "_sampling_priority_v1"
-)
-
-func (s *Span) setMeta(key, value string) {
-	if s.Meta == nil {
-		s.Meta = make(map[string]string)
+// decode decodes a payload of one version of the protocol.
+func decode(version string, body []byte) ([]Span, error) {
+	decoded, err := ddpayload.Decode(version, body)
+	if err != nil || decoded == nil {
+		return nil, err
 	}
-	s.Meta[key] = value
-}
-
-func (s *Span) setMetric(key string, value float64) {
-	if s.Metrics == nil {
-		s.Metrics = make(map[string]float64)
-	}
-	s.Metrics[key] = value
-}
-
-func (s *Span) setStruct(key string, value []byte) {
-	if s.Struct == nil {
-		s.Struct = make(map[string][]byte)
-	}
-	s.Struct[key] = value
-}
-
-// setAttribute files a v1.0 attribute where v0.4 has it.
-func (s *Span) setAttribute(key string, value any) {
-	switch v := value.(type) {
-	case float64:
-		s.setMetric(key, v)
-	case int64:
-		s.setMetric(key, float64(v))
-	case []byte:
-		s.setStruct(key, v)
-	default:
-		s.setMeta(key, text(v))
-	}
-}
-
-// text makes a string of an attribute's value.
-func text(v any) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case []any:
-		parts := make([]string, len(v))
-		for i, el := range v {
-			parts[i] = text(el)
+	spans := make([]Span, len(decoded))
+	for i, s := range decoded {
+		spans[i] = Span{
+			TraceID: s.TraceID, SpanID: s.SpanID, ParentID: s.ParentID,
+			Service: s.Service, Name: s.Name, Resource: s.Resource, Type: s.Type,
+			Kind: s.Kind, Env: s.Env, Version: s.Version, Origin: s.Origin,
+			Start: s.Start, Duration: s.Duration, Error: s.Error,
+			Meta: s.Meta, Metrics: s.Metrics, Struct: s.Struct,
+			Priority: s.Priority, Protocol: s.Protocol,
 		}
-		return "[" + strings.Join(parts, ",") + "]"
-	case map[string]any:
-		parts := make([]string, 0, len(v))
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			parts = append(parts, key+":"+text(v[key]))
+		for _, l := range s.Links {
+			spans[i].Links = append(spans[i].Links, SpanLink(l))
 		}
-		return "{" + strings.Join(parts, ",") + "}"
-	}
-	return fmt.Sprint(v)
-}
-
-// fromMeta fills the fields that v0.4 has in meta alone.
-func (s *Span) fromMeta() {
-	s.Kind, s.Env, s.Version = s.Meta[keyKind], s.Meta[keyEnv], s.Meta[keyVersion]
-}
-
-// joinChunk gives the spans of one v0.4 trace what the agent takes from one of
-// them for all: the id of the last, so that a chunk of two traces comes out
-// wrong as it does there; the priority of the root, else of the last that has
-// one.
-func joinChunk(spans []Span, low uint64) {
-	var high, origin string
-	priority, decided := noPriority, false
-	for i := range spans {
-		s := &spans[i]
-		if v := s.Meta[keyTraceHigh]; v != "" {
-			high = v
-		}
-		if v := s.Meta[keyOrigin]; v != "" {
-			origin = v
-		}
-		if v, ok := s.Metrics[keyPriority]; ok && !decided {
-			priority, decided = clampPriority(v), s.ParentID == 0
+		for _, e := range s.Events {
+			spans[i].Events = append(spans[i].Events, SpanEvent(e))
 		}
 	}
-	id := traceID(high, low)
-	for i := range spans {
-		spans[i].TraceID, spans[i].Origin, spans[i].Priority = id, origin, priority
-	}
-}
-
-// clampPriority makes the conversion defined for any number, NaN included.
-func clampPriority(v float64) int {
-	if v >= math.MinInt8 && v <= math.MaxInt8 {
-		return int(v)
-	}
-	return noPriority
-}
-
-// hexID makes 32 digits of the two halves.
-func hexID(high, low uint64) string {
-	var b [16]byte
-	binary.BigEndian.PutUint64(b[:], high)
-	binary.BigEndian.PutUint64(b[8:], low)
-	return hex.EncodeToString(b[:])
-}
-
-// traceID is hexID with a high half in digits; one that is no number counts as 0.
-func traceID(high string, low uint64) string {
-	n, err := strconv.ParseUint(high, 16, 64)
-	if err != nil || len(high) != 16 {
-		n = 0
-	}
-	return hexID(n, low)
+	return spans, nil
 }

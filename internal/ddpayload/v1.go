@@ -1,4 +1,4 @@
-package emulator
+package ddpayload
 
 import (
 	"encoding/binary"
@@ -62,11 +62,7 @@ type readerV1 struct {
 	taken        []Span
 }
 
-// decodeV1 decodes the body of /v1.0/traces.
-func decodeV1(body []byte) ([]Span, error) {
-	return tracesV1(newDecoder(body))
-}
-
+// tracesV1 decodes the body of /v1.0/traces.
 func tracesV1(d *decoder) ([]Span, error) {
 	r := &readerV1{decoder: d, strings: []string{""}}
 	r.each(func(key uint64) {
@@ -143,7 +139,7 @@ func (r *readerV1) str() string {
 
 func (r *readerV1) chunk() {
 	first := len(r.taken)
-	priority, mechanism := int64(noPriority), uint64(0)
+	priority, mechanism := int64(NoPriority), uint64(0)
 	var origin, trace string
 	r.each(func(key uint64) {
 		switch key {
@@ -191,7 +187,7 @@ func (r *readerV1) takeSpan() {
 	if !r.span() {
 		return
 	}
-	s := Span{Protocol: "v1.0"}
+	s := Span{Protocol: V10}
 	r.each(func(key uint64) {
 		switch key {
 		case spanID:
@@ -260,7 +256,7 @@ func (r *readerV1) kind(s *Span) {
 	}
 }
 
-func (r *readerV1) link() (l SpanLink) {
+func (r *readerV1) link() (l Link) {
 	r.each(func(key uint64) {
 		switch key {
 		case linkTraceID:
@@ -285,7 +281,7 @@ func (r *readerV1) link() (l SpanLink) {
 	return l
 }
 
-func (r *readerV1) event() (e SpanEvent) {
+func (r *readerV1) event() (e Event) {
 	r.each(func(key uint64) {
 		switch key {
 		case eventTime:

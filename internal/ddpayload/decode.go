@@ -1,9 +1,47 @@
-package emulator
+// Package ddpayload decodes what Datadog's tracers send to an agent, in all
+// versions of its trace protocol, into spans of one form. A payload is taken
+// whole or refused whole, and nothing it says is taken on trust.
+//
+// Read span.go for the form, decode.go for what the versions have in common.
+package ddpayload
 
-import "github.com/kumihimo/kumihimo/internal/msgpack"
+import (
+	"fmt"
+
+	"github.com/kumihimo/kumihimo/internal/msgpack"
+)
+
+// The versions, as they stand in an endpoint's path: /v0.4/traces.
+const (
+	V03 = "v0.3"
+	V04 = "v0.4"
+	V05 = "v0.5"
+	V07 = "v0.7"
+	V10 = "v1.0"
+)
+
+// MaxBody is the agent's max_request_bytes, for which the limits below are
+// made.
+const MaxBody = 25 << 20
+
+// Decode decodes a body of the given version. The spans share nothing with it.
+func Decode(version string, body []byte) ([]Span, error) {
+	r := newDecoder(body)
+	switch version {
+	case V03, V04:
+		return tracesV04(r, version)
+	case V05:
+		return tracesV05(r)
+	case V07:
+		return payloadV07(r)
+	case V10:
+		return tracesV1(r)
+	}
+	return nil, fmt.Errorf("unknown version %q of the trace protocol", version)
+}
 
 const (
-	// maxPayloadSpans is about what fits into maxAgentBody, and maxElements
+	// maxPayloadSpans is about what fits into MaxBody, and maxElements
 	// four times that. Without them 25 MB of empty arrays and maps would take
 	// gigabytes.
 	maxPayloadSpans = 250_000
@@ -13,7 +51,7 @@ const (
 	maxNesting = 16
 )
 
-// decoder reads what both protocols have in common.
+// decoder reads what the versions have in common.
 type decoder struct {
 	*msgpack.Reader
 	spans    int // that may still come

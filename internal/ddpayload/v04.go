@@ -1,32 +1,34 @@
-package emulator
+package ddpayload
 
 import (
 	"slices"
 	"time"
 )
 
-// decodeV04 decodes the body of /v0.3/traces and /v0.4/traces: traces, each an
+// tracesV04 decodes the body of /v0.3/traces and /v0.4/traces: traces, each an
 // array of spans, each a map with the keys of
 // https://github.com/DataDog/datadog-agent/blob/main/pkg/proto/datadog/trace/span.proto.
 // As there, nil stands for any zero value and unknown keys are skipped.
-func decodeV04(body []byte, protocol string) ([]Span, error) {
-	return tracesV04(newDecoder(body), protocol)
-}
-
 func tracesV04(r *decoder, protocol string) (spans []Span, err error) {
 	for n := arrayHeader(r); n > 0 && r.element(); n-- {
-		first := len(spans)
-		var low uint64
-		for m := arrayHeader(r); m > 0 && r.span(); m-- {
-			spans = append(spans, Span{Protocol: protocol})
-			low = spanV04(r, &spans[len(spans)-1])
-		}
-		joinChunk(spans[first:], low)
+		spans = chunkV04(r, spans, protocol)
 	}
 	if r.More() {
 		r.Fail("more after the traces")
 	}
 	return spans, r.Err()
+}
+
+// chunkV04 appends the spans of one trace.
+func chunkV04(r *decoder, spans []Span, protocol string) []Span {
+	first := len(spans)
+	var low uint64
+	for n := arrayHeader(r); n > 0 && r.span(); n-- {
+		spans = append(spans, Span{Protocol: protocol})
+		low = spanV04(r, &spans[len(spans)-1])
+	}
+	joinChunk(spans[first:], low)
+	return spans
 }
 
 // spanV04 returns the low half of the trace id.
@@ -71,7 +73,7 @@ func spanV04(r *decoder, s *Span) (low uint64) {
 	return low
 }
 
-func linkV04(r *decoder) (l SpanLink) {
+func linkV04(r *decoder) (l Link) {
 	var high, low uint64
 	eachKey(r, func(key string) {
 		switch key {
@@ -100,7 +102,7 @@ func linkV04(r *decoder) (l SpanLink) {
 	return l
 }
 
-func eventV04(r *decoder) (e SpanEvent) {
+func eventV04(r *decoder) (e Event) {
 	eachKey(r, func(key string) {
 		switch key {
 		case "time_unix_nano":
