@@ -25,6 +25,13 @@ type agentSettings struct {
 // agent finds the agent's URL and what it takes to talk to it.
 func (r *reader) agent(opts Options, p platform, metadata bool, red *redact.Redactor) agentSettings {
 	var a agentSettings
+	if opts.SpanExporter != nil {
+		if opts.AgentURL != "" {
+			r.fail("Options.AgentURL", red.URL(opts.AgentURL), "nothing beside Options.SpanExporter, which takes the agent's place")
+		}
+		r.note("agent", "none", "Options.SpanExporter")
+		return a
+	}
 	raw, source := r.agentURL(opts, p)
 	mode, modeSource := r.oneOf(opts.AgentAuth, "AgentAuth", "OBS_AGENT_AUTH", "auto", "google", "none")
 	if raw == "" {

@@ -7,6 +7,7 @@ import (
 
 	"go.opentelemetry.io/contrib/bridges/otelslog"
 	"go.opentelemetry.io/otel/log"
+	"go.opentelemetry.io/otel/sdk/resource"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/kumihimo/kumihimo/internal/obsctx"
@@ -27,6 +28,33 @@ type bridge struct {
 func newBridge(p log.LoggerProvider, red *redact.Redactor) slog.Handler {
 	h := otelslog.NewHandler(scope, otelslog.WithLoggerProvider(p))
 	return &bridge{red: red, root: h, inner: h}
+}
+
+// withResource returns p with the resource that the spans have, if p can be told.
+func withResource(p log.LoggerProvider, res *resource.Resource) log.LoggerProvider {
+	if r, ok := p.(interface {
+		WithResource(*resource.Resource) log.LoggerProvider
+	}); ok {
+		return r.WithResource(res)
+	}
+	return p
+}
+
+// flushLogs flushes Options.LoggerProvider, whose API has no such method but
+// whose implementations have.
+func (t *Telemetry) flushLogs(ctx context.Context) error {
+	if p, ok := t.logs.(interface{ ForceFlush(context.Context) error }); ok {
+		return await(ctx, guarded(func() error { return p.ForceFlush(ctx) }))
+	}
+	return nil
+}
+
+// stopLogs shuts Options.LoggerProvider down, after the last of our records.
+func (t *Telemetry) stopLogs(ctx context.Context) error {
+	if p, ok := t.logs.(interface{ Shutdown(context.Context) error }); ok {
+		return await(ctx, guarded(func() error { return p.Shutdown(ctx) }))
+	}
+	return nil
 }
 
 // The levels of the API's severities 1 to 24.

@@ -18,7 +18,8 @@ const defaultDrain = 8 * time.Second
 
 // Stats is the account of a pipeline so far.
 type Stats struct {
-	// Spans is the agent's exporter's; zero without an agent.
+	// Spans is the account of the agent's exporter, or of the queue before
+	// Options.SpanExporter; zero without either.
 	Spans ddagent.Stats
 
 	// LogErrors is the number of records whose write to Options.LogWriter
@@ -29,8 +30,8 @@ type Stats struct {
 // Stats returns the account so far.
 func (t *Telemetry) Stats() Stats {
 	s := Stats{LogErrors: t.failures.Load()}
-	if t.exporter != nil {
-		s.Spans = t.exporter.Stats()
+	if t.spans.stats != nil {
+		s.Spans = t.spans.stats()
 	}
 	return s
 }
@@ -43,10 +44,10 @@ func (t *Telemetry) Flush(ctx context.Context) error {
 	defer cancel()
 	foreign := t.eachProcessor(ctx, "flush", sdktrace.SpanProcessor.ForceFlush)
 	var err error
-	if t.exporter != nil {
-		err = t.exporter.Flush(ctx)
+	if t.spans.SpanProcessor != nil {
+		err = t.spans.ForceFlush(ctx)
 	}
-	return errors.Join(err, foreign())
+	return errors.Join(err, foreign(), t.flushLogs(ctx))
 }
 
 // Shutdown sends what has ended and stops all that the pipeline runs. At ctx's
@@ -76,8 +77,8 @@ func (t *Telemetry) stopAll(ctx context.Context) error {
 	// spans that end later would vanish uncounted.
 	foreign := t.eachProcessor(ctx, "shutdown", sdktrace.SpanProcessor.Shutdown)
 	var errs []error
-	if t.exporter != nil {
-		errs = append(errs, t.exporter.Shutdown(ctx))
+	if t.spans.SpanProcessor != nil {
+		errs = append(errs, t.spans.Shutdown(ctx))
 	}
 	errs = append(errs, foreign())
 	if t.tokens != nil {
@@ -90,6 +91,7 @@ func (t *Telemetry) stopAll(ctx context.Context) error {
 	}
 	t.running.Wait() // all of them heed stop
 	t.sayFarewell()
+	errs = append(errs, t.stopLogs(ctx))
 	if t.buffer != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unwinding)
 		defer cancel()
@@ -100,10 +102,10 @@ func (t *Telemetry) stopAll(ctx context.Context) error {
 
 // sayFarewell is the last record of our own: what became of the spans.
 func (t *Telemetry) sayFarewell() {
-	if t.exporter == nil {
+	if t.spans.stats == nil {
 		return
 	}
-	s := t.exporter.Stats()
+	s := t.spans.stats()
 	level, lost := slog.LevelInfo, s.Dropped.Total()-s.Dropped.Unsampled
 	if lost > 0 {
 		level = slog.LevelWarn

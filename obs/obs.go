@@ -33,12 +33,14 @@ import (
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/log"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kumihimo/kumihimo/internal/obsctx"
 	"github.com/kumihimo/kumihimo/internal/redact"
+	"github.com/kumihimo/kumihimo/internal/spanqueue"
 	"github.com/kumihimo/kumihimo/obs/gcpauth"
 	"github.com/kumihimo/kumihimo/obs/logging"
 	"github.com/kumihimo/kumihimo/obs/tracing"
@@ -52,7 +54,8 @@ type Telemetry struct {
 	internal   *slog.Logger // our own records
 	provider   *tracing.Provider
 	propagator propagation.TextMapPropagator
-	exporter   *ddagent.Exporter        // nil without an agent
+	spans      spanSink                 // where ended spans go; zero without an agent
+	logs       log.LoggerProvider       // Options.LoggerProvider, with our resource; nil without
 	processors []sdktrace.SpanProcessor // the program's own
 	tokens     *gcpauth.CachedSource    // nil if it is not ours
 	transport  *http.Transport          // to the agent; nil if it is not ours
@@ -140,10 +143,14 @@ func (t *Telemetry) buildLogs(opts Options, red *redact.Redactor) {
 	t.buffer, _ = w.(*logging.BufferedWriter)
 	handlers := append([]slog.Handler{newHandler(w, s.json, logOpts)}, opts.LogHandlers...)
 	if opts.LoggerProvider != nil {
-		handlers = append(handlers, newBridge(opts.LoggerProvider, red))
+		t.logs = withResource(opts.LoggerProvider, s.resource())
+		handlers = append(handlers, s.filter.Handler(newBridge(t.logs, red)))
+	}
+	t.internal = newInternal(handlers, opts.InternalLevel)
+	if opts.LoggerProvider != nil && opts.LogWriter == nil {
+		handlers = handlers[1:] // our own records still say on stdout what fails
 	}
 	t.logger = slog.New(join(handlers))
-	t.internal = newInternal(handlers, opts.InternalLevel)
 	t.level = levels{filter: s.filter, configured: s.filter.String(), service: s.service, logger: t.internal}
 }
 
@@ -161,18 +168,34 @@ func join(handlers []slog.Handler) slog.Handler {
 	return slog.NewMultiHandler(handlers...)
 }
 
+// spanSink is where ended spans go, with their account.
+type spanSink struct {
+	sdktrace.SpanProcessor
+	stats func() ddagent.Stats
+}
+
 func (t *Telemetry) buildTraces(opts Options, red *redact.Redactor) {
 	s := t.settings
 	t.processors = slices.Clone(opts.SpanProcessors)
 	processors := t.processors
-	if s.agent.url != "" && s.enabled {
-		t.exporter = ddagent.NewExporter(ddagent.Options{
+	switch {
+	case !s.enabled:
+	case opts.SpanExporter != nil:
+		q := spanqueue.New(spanqueue.Options{
+			Exporter: opts.SpanExporter, QueueBytes: opts.QueueBytes, Logger: t.internal, Redactor: red,
+		})
+		t.spans = spanSink{q, q.Stats}
+	case s.agent.url != "":
+		e := ddagent.NewExporter(ddagent.Options{
 			URL: s.agent.url, HTTPClient: t.exporterClient(opts, s), QueueBytes: opts.QueueBytes,
 			Logger: t.internal, Redactor: red, MeterProvider: opts.MeterProvider,
 			Service: s.service, Env: s.env, Version: s.version, Tags: s.tags,
 		})
-		ours := ddagent.NewProcessor(t.exporter, ddagent.ProcessorOptions{})
-		processors = append([]sdktrace.SpanProcessor{ours}, processors...)
+		t.spans = spanSink{ddagent.NewProcessor(e, ddagent.ProcessorOptions{}), e.Stats}
+		s.sampler.AgentRate = e.Rate
+	}
+	if t.spans.SpanProcessor != nil {
+		processors = append([]sdktrace.SpanProcessor{t.spans.SpanProcessor}, processors...)
 	}
 	t.propagator = opts.Propagators
 	if t.propagator == nil {
@@ -180,9 +203,6 @@ func (t *Telemetry) buildTraces(opts Options, red *redact.Redactor) {
 	}
 	sampler := opts.Sampler
 	if sampler == nil {
-		if t.exporter != nil {
-			s.sampler.AgentRate = t.exporter.Rate
-		}
 		sampler = tracing.NewSampler(s.sampler)
 	}
 	t.provider = tracing.NewProvider(tracing.Options{

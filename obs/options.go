@@ -57,7 +57,11 @@ type Options struct {
 	// LogHandlers receive every record besides LogWriter.
 	LogHandlers []slog.Handler
 
-	// LoggerProvider receives every record over OpenTelemetry's Logs API.
+	// LoggerProvider receives every record over OpenTelemetry's Logs API, in
+	// place of os.Stdout: set LogWriter too for both. Flush and Shutdown flush
+	// it and shut it down, if it can be. One with a method
+	// WithResource(*resource.Resource) log.LoggerProvider is asked for a provider
+	// of the spans' resource; obs/otlp's has it.
 	LoggerProvider log.LoggerProvider
 
 	// AgentURL is the Datadog Agent's: http, https or unix. Default:
@@ -117,6 +121,12 @@ type Options struct {
 	// SpanProcessors see every span besides the agent's processor.
 	SpanProcessors []sdktrace.SpanProcessor
 
+	// SpanExporter takes the agent's place. It gets the spans of traces that are
+	// kept, in batches, from a queue of QueueBytes that tries again, for ten
+	// minutes, what it has failed with; an error with a method Permanent() bool
+	// that returns true is final. Shutdown shuts it down.
+	SpanExporter sdktrace.SpanExporter
+
 	// Propagators replaces the propagator of DD_TRACE_PROPAGATION_STYLE.
 	Propagators propagation.TextMapPropagator
 
@@ -138,7 +148,7 @@ type Options struct {
 	// list (authorization, cookie, password, secret, token, api_key, …).
 	Redact []string
 
-	// QueueBytes bounds the spans waiting for the agent. Default: 16 MiB, or
+	// QueueBytes bounds the spans waiting for the agent or the SpanExporter. Default: 16 MiB, or
 	// 5 % of the memory there is (GOMEMLIMIT, the container's limit) if that
 	// is less.
 	QueueBytes int64

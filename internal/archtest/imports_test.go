@@ -20,7 +20,7 @@ type arrow struct {
 var leaves = []string{"internal/obsctx", "internal/redact"}
 
 var arrows = []arrow{
-	{"obs", []string{"obs/logging", "obs/tracing", "obs/tracing/ddagent", "obs/gcpauth", "internal/spanattr"},
+	{"obs", []string{"obs/logging", "obs/tracing", "obs/tracing/ddagent", "obs/gcpauth", "internal/spanattr", "internal/spanqueue"},
 		"obs is the only composition root, and whoever imports it links what it imports: the viewer, the emulator, Redis and OTLP stay out"},
 	{"obs/logging", nil,
 		"a handler is of use without traces or Google; what it knows of a trace comes through the context"},
@@ -44,6 +44,8 @@ var arrows = []arrow{
 		"the command is the viewer, standing alone"},
 	{"examples", []string{"obs", "chiobs", "obs/devui", "obs/emulator", "obs/gcpauth/rediscache"},
 		"an example is what a user can write, so it imports nothing internal"},
+	{"internal/spanqueue", []string{"obs/tracing/ddagent"},
+		"it stands in the agent exporter's place, with the same account"},
 	{"internal/spanattr", nil, "one vocabulary for all, so it stands below all"},
 	{"internal/msgpack", nil, "an encoding knows no domain"},
 	{"internal/ddpayload", []string{"internal/msgpack"}, "it reads what the exporter writes, so it shares no code with it"},

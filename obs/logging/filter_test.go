@@ -3,7 +3,6 @@ package logging
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -120,8 +119,8 @@ func TestFiltered(t *testing.T) {
 		{name: "the last name counts", filter: "off,a=debug,b=error", derive: func(l *slog.Logger) *slog.Logger { return l.With("logger", "a").With("logger", "b") }, want: "E", enabled: "E"},
 		{name: "a name in a group is none", filter: "warn,a=debug", derive: func(l *slog.Logger) *slog.Logger { return l.WithGroup("g").With("logger", "a") }, want: "WE", enabled: "DIWE"},
 	} {
-		for _, text := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/text=%t", tt.name, text), func(t *testing.T) {
+		for _, form := range []string{"json", "text", "another's handler"} {
+			t.Run(tt.name+"/"+form, func(t *testing.T) {
 				t.Parallel()
 				opts := &Options{Level: tt.level}
 				if tt.filter != "" {
@@ -133,8 +132,11 @@ func TestFiltered(t *testing.T) {
 				}
 				var buf bytes.Buffer
 				logger := slog.New(NewHandler(&buf, opts))
-				if text {
+				switch {
+				case form == "text":
 					logger = slog.New(NewTextHandler(&buf, opts))
+				case form != "json" && opts.Filter != nil:
+					logger = slog.New(opts.Filter.Handler(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug})))
 				}
 				if tt.derive != nil {
 					logger = tt.derive(logger)

@@ -31,8 +31,8 @@
 // values, cloudlogging.go, special.go, report.go and errors.go for the fields
 // of Cloud Logging and Error Reporting, shorten.go for lines too long; then
 // text.go for people's form, core.go and buffered.go for what is done with a
-// line, and filter.go, gate.go, callsite.go and limit.go for what is written at
-// all.
+// line, and filter.go, filtered.go, gate.go, callsite.go and limit.go for what
+// is written at all.
 package logging
 
 import (

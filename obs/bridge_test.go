@@ -1,0 +1,138 @@
+package obs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/log"
+	"go.opentelemetry.io/otel/log/embedded"
+	"go.opentelemetry.io/otel/sdk/resource"
+)
+
+// logs is a log.LoggerProvider that keeps what it gets.
+type logs struct {
+	embedded.LoggerProvider
+	mu              sync.Mutex
+	lines           []string
+	flushes, closes int
+	panics          bool
+	res             *resource.Resource
+}
+
+type logsLogger struct {
+	embedded.Logger
+	*logs
+}
+
+func (l *logs) Logger(string, ...log.LoggerOption) log.Logger { return logsLogger{logs: l} }
+
+func (l logsLogger) Enabled(context.Context, log.EnabledParameters) bool { return true }
+
+func (l logsLogger) Emit(_ context.Context, r log.Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.panics {
+		panic("provider")
+	}
+	line := fmt.Sprint(r.Severity(), " ", r.Body().AsString())
+	r.WalkAttributes(func(kv attribute.KeyValue) bool {
+		line += fmt.Sprint(" ", kv.Key, "=", kv.Value)
+		return true
+	})
+	l.lines = append(l.lines, line)
+}
+
+func (l *logs) WithResource(r *resource.Resource) log.LoggerProvider { l.res = r; return l }
+func (l *logs) ForceFlush(context.Context) error                     { l.flushes++; return nil }
+func (l *logs) Shutdown(context.Context) error                       { l.closes++; return errors.New("not all is out") }
+
+type typedNil struct{}
+
+func (*typedNil) Error() string { panic("nil") }
+
+func TestLoggerProvider(t *testing.T) {
+	t.Parallel()
+	p := &logs{}
+	out := &lockedBuffer{}
+	tel, err := New(t.Context(), Options{Service: "shop", AgentAuth: "none", LogWriter: out, LoggerProvider: p, LogFilter: "info,payments=debug"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := len(p.lines)
+	ctx := With(t.Context(), slog.String("order.id", "o7"), slog.String("db.password", "planted"))
+	logger := tel.Logger()
+	logger.DebugContext(ctx, "withheld")
+	logger.With("logger", "payments").DebugContext(ctx, "let through")
+	logger.WithGroup("g").ErrorContext(ctx, "failed", "error", fmt.Errorf("pay: %w", errors.New("Get https://u:planted@h/: no")), "token", "planted")
+	logger.Log(ctx, slog.Level(100), "very bad", "err", (*typedNil)(nil))
+	logger.Log(ctx, slog.Level(-4), "g", slog.Group("h", slog.Group("secret", slog.String("a", "planted"))))
+	want := []string{
+		"DEBUG let through order.id=o7 db.password=[REDACTED] logger=payments",
+		"ERROR failed order.id=o7 db.password=[REDACTED] g=" +
+			`{"error":"pay: Get https://REDACTED@h/: no","exception.message":"pay: Get https://REDACTED@h/: no","exception.type":"*errors.errorString","token":"[REDACTED]"}`,
+	}
+	p.mu.Lock()
+	got := p.lines[began:]
+	p.mu.Unlock()
+	if diff := cmp.Diff(want, got[:2]); diff != "" {
+		t.Error(diff)
+	}
+	if len(got) != 3 || !strings.HasPrefix(got[2], "FATAL4 very bad") {
+		t.Errorf("got %q", got[2:])
+	}
+	if strings.Contains(strings.Join(p.lines, "")+out.String(), "planted") {
+		t.Errorf("a secret came out: %q %s", p.lines, out)
+	}
+	if name, _ := p.res.Set().Value("service.name"); name.AsString() != "shop" {
+		t.Errorf("the resource's service: got %q", name.AsString())
+	}
+	if err := tel.Flush(t.Context()); err != nil || p.flushes != 1 {
+		t.Errorf("flush: %v, %d times", err, p.flushes)
+	}
+	if err := tel.Shutdown(t.Context()); err == nil || !strings.Contains(err.Error(), "not all is out") || p.closes != 1 {
+		t.Errorf("shutdown: %v, %d times", err, p.closes)
+	}
+}
+
+// TestLoggerProviderPanics: it costs its own copy of the record alone.
+func TestLoggerProviderPanics(t *testing.T) {
+	t.Parallel()
+	out := &lockedBuffer{}
+	tel, err := New(t.Context(), Options{AgentAuth: "none", LogWriter: out, LoggerProvider: &logs{panics: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tel.Logger().Info("still written")
+	if !strings.Contains(out.String(), "still written") {
+		t.Errorf("got %s", out)
+	}
+}
+
+// TestLoggerProviderAlone: records go to one place unless both are asked for;
+// our own say on stdout too what fails.
+func TestLoggerProviderAlone(t *testing.T) {
+	t.Parallel()
+	p := &logs{}
+	tel, err := build(t.Context(), Options{LoggerProvider: p}, world("DD_TRACE_STARTUP_LOGS=false"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tel.Logger().Info("program's")
+	if !slices.Equal(p.lines, []string{"INFO program's"}) {
+		t.Errorf("got %q", p.lines)
+	}
+	if h := tel.Logger().Handler(); fmt.Sprintf("%T", h) != "*logging.filtered" {
+		t.Errorf("the program's records go to %T, want the provider alone", h)
+	}
+	if h := tel.internal.Handler(); fmt.Sprintf("%T", h) != "*slog.MultiHandler" {
+		t.Errorf("our own go to %T, want both", h)
+	}
+}
