@@ -84,7 +84,7 @@ func (h *handler) checked(remote context.Context) context.Context {
 	}
 	s := &obsctx.Trace{
 		ID: t.ID, Remote: true, Origin: t.Origin, Tags: t.Tags,
-		LastParent: t.LastParent, FrontEnd: t.FrontEnd, Links: t.Links, Problem: t.Problem,
+		LastParent: t.LastParent, FrontEnd: t.FrontEnd, Links: t.Links, Problem: t.PropagationError(),
 	}
 	if decided && !forced {
 		s.Init(d)

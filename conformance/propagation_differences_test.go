@@ -200,6 +200,15 @@ var differences = []difference{
 		},
 	},
 	{
+		name:   "no low half",
+		reason: "a trace id whose low 64 bits are zero is sent on in W3C's headers alone: the oracle sends x-datadog-trace-id: 0, which to a tracer of 64-bit ids is no trace",
+		out: func(_ *comparison, want, _ *facts) {
+			if want.Trace == "0" {
+				want.Trace, want.Parent, want.Priority, want.Origin, want.Tags = "", "", "", "", nil
+			}
+		},
+	},
+	{
 		name:   "links",
 		reason: "a link's flag says whether its trace is kept, its tracestate is of other vendors; the oracle flags a negative priority as kept and repeats the dd member",
 		out: func(_ *comparison, want, got *facts) {

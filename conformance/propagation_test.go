@@ -155,6 +155,7 @@ var propagationCases = []struct {
 
 	{"tracecontext", w3cA, nil},
 	{"tracecontext, not sampled", w3cNo, nil},
+	{"tracecontext, no low half", w3cB + "tracestate: dd=s:2;o:rum;t.dm:-4;t.a:1", []string{"no low half"}},
 	{"tracecontext, upper case", "traceparent: 00-" + strings.ToUpper(traceA+"-"+spanA) + "-01", nil},
 	{"tracecontext, later version", "traceparent: 01-" + traceA + "-" + spanA + "-01-more", nil},
 	{"tracecontext, version ff", "traceparent: ff-" + traceA + "-" + spanA + "-01", []string{"grammar"}},

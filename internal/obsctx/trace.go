@@ -62,6 +62,7 @@ type Trace struct {
 
 	decision  atomic.Pointer[Decision]
 	first     Decision // storage of the first decision, so that it costs no allocation
+	left      atomic.Bool
 	lastError atomic.Pointer[error]
 }
 
@@ -152,6 +153,24 @@ func (t *Trace) Init(d Decision) {
 // Decide replaces the decision; later injects and chunks carry the new one.
 func (t *Trace) Decide(d Decision) {
 	t.decision.Store(&d)
+}
+
+// LeaveTags notes that the trace was sent on without its tags, which had no
+// room in x-datadog-tags.
+func (t *Trace) LeaveTags() {
+	if !t.left.Load() { // written once: all requests of a trace share it
+		t.left.Store(true)
+	}
+}
+
+// PropagationError says, in Datadog's words, why tags of the trace are missing,
+// here or downstream; "" if none are. As in Datadog's tracers what was left out
+// last counts.
+func (t *Trace) PropagationError() string {
+	if t.left.Load() {
+		return "inject_max_size"
+	}
+	return t.Problem
 }
 
 type traceKey struct{}

@@ -26,6 +26,7 @@ type hop struct {
 	origin     string
 	tags       string // as in obsctx.Trace
 	problem    string // as in obsctx.Trace
+	left       bool   // tags did not fit into x-datadog-tags
 	lastParent trace.SpanID
 
 	state  trace.TraceState // other vendors' members of tracestate
@@ -33,11 +34,12 @@ type hop struct {
 	others string           // the other members as they came
 }
 
-// outgoing sets h, which is zero, to the hop that leaves the span of ctx.
-func (h *hop) outgoing(ctx context.Context, sc trace.SpanContext) {
+// outgoing sets h, which is zero, to the hop that leaves the span of ctx. It
+// returns the state of the span's trace, or nil.
+func (h *hop) outgoing(ctx context.Context, sc trace.SpanContext) *obsctx.Trace {
 	s := obsctx.TraceFrom(ctx)
 	if s == nil || s.ID != sc.TraceID() {
-		*h = hopOf(sc)
+		s, *h = nil, hopOf(sc)
 	} else {
 		h.trace, h.parent, h.flags, h.state = sc.TraceID(), sc.SpanID(), sc.TraceFlags(), sc.TraceState()
 		h.origin, h.lastParent = s.Origin, s.LastParent
@@ -47,6 +49,7 @@ func (h *hop) outgoing(ctx context.Context, sc trace.SpanContext) {
 	if !sc.IsRemote() {
 		h.lastParent = h.parent // our own span, which Datadog sees
 	}
+	return s
 }
 
 // hopOf returns what a SpanContext alone tells: the flag, and the dd member of

@@ -149,18 +149,69 @@ func TestInjectFollowsTheDecision(t *testing.T) {
 func TestInjectWithoutState(t *testing.T) {
 	t.Parallel()
 	p := NewPropagator(PropagatorOptions{Inject: []string{"datadog", "tracecontext"}})
-	sc := trace.SpanContextConfig{TraceID: traceB, SpanID: spanA, TraceFlags: trace.FlagsSampled | trace.FlagsRandom}
+	sc := trace.SpanContextConfig{TraceID: trace.TraceID{0: 0xb, 15: 0xb}, SpanID: spanA, TraceFlags: trace.FlagsSampled | trace.FlagsRandom}
 	stale := local(t.Context(), &obsctx.Trace{Origin: "rum"}, &refused, "")
 	for _, ctx := range []context.Context{t.Context(), stale} {
 		got := injected(trace.ContextWithSpanContext(ctx, trace.NewSpanContext(sc)), p)
 		want := map[string]string{
-			"x-datadog-trace-id": "0", "x-datadog-parent-id": "67667974448284343", "x-datadog-sampling-priority": "1",
+			"x-datadog-trace-id": "11", "x-datadog-parent-id": "67667974448284343", "x-datadog-sampling-priority": "1",
 			"x-datadog-tags": "_dd.p.tid=0b00000000000000",
-			"traceparent":    "00-0b000000000000000000000000000000-00f067aa0ba902b7-03",
+			"traceparent":    "00-0b00000000000000000000000000000b-00f067aa0ba902b7-03",
 			"tracestate":     "dd=s:1;p:00f067aa0ba902b7;t.tid:0b00000000000000",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
+		}
+	}
+}
+
+// A trace id that x-datadog-trace-id cannot hold goes on in the other styles.
+func TestInjectWithoutLowHalf(t *testing.T) {
+	t.Parallel()
+	p := NewPropagator(PropagatorOptions{Inject: []string{"datadog", "tracecontext", "b3 single header"}})
+	ctx, _ := NewProvider(Options{}).Tracer("t").Start(p.Extract(t.Context(), propagation.HeaderCarrier(headers(
+		"traceparent: 00-0b000000000000000000000000000000-00f067aa0ba902b7-01\ntracestate: dd=s:2;o:rum;t.dm:-4"))), "root")
+	span := trace.SpanContextFromContext(ctx).SpanID().String()
+	want := map[string]string{
+		"traceparent": "00-0b000000000000000000000000000000-" + span + "-01",
+		"tracestate":  "dd=s:2;o:rum;p:" + span + ";t.dm:-4;t.tid:0b00000000000000",
+		"b3":          "0b000000000000000000000000000000-" + span + "-1",
+	}
+	if diff := cmp.Diff(want, injected(ctx, p)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// Upstream's tags have room for what came with them, not always for what this
+// service decides; the trace then says that they are gone.
+func TestTagsThatHaveNoRoom(t *testing.T) {
+	t.Parallel()
+	one := 1.0
+	full := "_dd.p.a=" + strings.Repeat("x", maxTags-len("_dd.p.a="))
+	p := NewProvider(Options{Sampler: NewSampler(SamplerOptions{Rate: &one})})
+	for _, tt := range []struct {
+		name, headers, tags, problem string
+	}{
+		{"what came goes on", ddA + "x-datadog-sampling-priority: 1\nx-datadog-tags: " + full, full, ""},
+		{"no room for a decision", ddA + "x-datadog-tags: " + full, "_dd.p.dm=-3", "inject_max_size"},
+		{"room for one", ddA + "x-datadog-tags: " + full[:len(full)-len("_dd.p.dm=-3,,_dd.p.ksr=1")], "", ""},
+		{"nothing came", ddA + "x-datadog-tags: x" + full, "_dd.p.dm=-3,_dd.p.ksr=1", "extract_max_size"},
+	} {
+		in := p.pipeline.Propagator.Extract(t.Context(), propagation.HeaderCarrier(headers(tt.headers)))
+		ctx, _ := p.Tracer("t").Start(in, "root")
+		s := obsctx.TraceFrom(ctx)
+		if got := s.PropagationError(); got != s.Problem {
+			t.Errorf("%s: %q before an inject", tt.name, got)
+		}
+		for range 2 {
+			got := injected(ctx, p.pipeline.Propagator)["x-datadog-tags"]
+			if len(got) > maxTags || tt.tags != "" && got != tt.tags || s.PropagationError() != tt.problem {
+				t.Errorf("%s: sent %d bytes %q, error %q; want %q, %q", tt.name, len(got), got, s.PropagationError(), tt.tags, tt.problem)
+			}
+		}
+		injected(in, p.pipeline.Propagator) // as a proxy would: nothing is decided here
+		if got := obsctx.TraceFrom(in).PropagationError(); got != obsctx.TraceFrom(in).Problem {
+			t.Errorf("%s: passed on with %q", tt.name, got)
 		}
 	}
 }

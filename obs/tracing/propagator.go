@@ -89,12 +89,12 @@ func (p *propagator) Inject(ctx context.Context, c propagation.TextMapCarrier) {
 		return
 	}
 	var h hop
-	h.outgoing(ctx, sc)
+	s := h.outgoing(ctx, sc)
 	var room [640]byte // all styles of a trace with a few tags
 	var x index
 	b := room[:0]
-	for _, s := range p.inject {
-		switch s {
+	for _, style := range p.inject {
+		switch style {
 		case datadog:
 			b = h.appendDatadog(b, &x)
 		case traceContext:
@@ -106,6 +106,9 @@ func (p *propagator) Inject(ctx context.Context, c propagation.TextMapCarrier) {
 		}
 	}
 	x.set(c, b)
+	if h.left && s != nil {
+		s.LeaveTags()
+	}
 }
 
 // Extract returns ctx with the trace and the baggage that c carries.

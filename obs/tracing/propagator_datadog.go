@@ -39,8 +39,14 @@ const (
 // originSynthetics marks Datadog's synthetic tests. They send no parent.
 const originSynthetics = "synthetics"
 
+// appendDatadog appends nothing where the low half of the trace id is zero:
+// x-datadog-trace-id could hold no other half, and a 0 in it is no trace to
+// most of Datadog's tracers. Such a trace goes on in W3C's headers.
 func (h *hop) appendDatadog(b []byte, x *index) []byte {
-	b = strconv.AppendUint(b, binary.BigEndian.Uint64(h.trace[8:]), 10)
+	if low(h.trace) == 0 {
+		return b
+	}
+	b = strconv.AppendUint(b, low(h.trace), 10)
 	x.end(&headerTraceID, b)
 	b = strconv.AppendUint(b, binary.BigEndian.Uint64(h.parent[:]), 10)
 	x.end(&headerParentID, b)
@@ -64,9 +70,12 @@ func (h *hop) appendDatadog(b []byte, x *index) []byte {
 	}
 	// The tags above are part of id and decision: where there is room for
 	// those alone, upstream's tags stay behind.
-	if h.tags != "" && len(b)-start+1+len(h.tags) <= maxTags {
-		b = appendComma(b, start)
-		b = append(b, h.tags...)
+	if h.tags != "" {
+		own := len(b)
+		b = append(appendComma(b, start), h.tags...)
+		if h.left = len(b)-start > maxTags; h.left {
+			b = b[:own]
+		}
 	}
 	if len(b) > start {
 		x.end(&headerTags, b)

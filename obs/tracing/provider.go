@@ -179,7 +179,7 @@ func (p *Provider) newState(ctx context.Context, found *obsctx.Trace, parent tra
 		s.FrontEnd, s.Links = found.FrontEnd, found.Links
 	case found != nil && found.ID == s.ID && s.ID.IsValid():
 		s.Origin, s.Tags, s.LastParent, s.FrontEnd = found.Origin, found.Tags, found.LastParent, found.FrontEnd
-		s.Problem = found.Problem
+		s.Problem = found.PropagationError()
 		if found.Remote {
 			s.Links = found.Links
 		}

@@ -32,7 +32,7 @@ type chunkFacts struct {
 	origin     string
 	tags       string // "_dd.p.key=value", joined by commas
 	lastParent trace.SpanID
-	problem    string // of upstream's tags
+	problem    string // why tags of the trace are missing
 }
 
 // chunkOverhead is what a queued chunk costs beside its records: the struct,

@@ -100,6 +100,6 @@ func (g *group) facts() (f chunkFacts) {
 		f.decision = d
 	}
 	f.origin, f.tags, f.lastParent = g.state.Origin, f.decision.TagsWith(g.state.Tags), g.state.LastParent
-	f.problem = g.state.Problem
+	f.problem = g.state.PropagationError()
 	return f
 }
