@@ -21,11 +21,11 @@ func TestSamplingAtTheAgent(t *testing.T) {
 	a := agent.Start(t)
 	tel := newTelemetry(t, obs.Options{
 		Service: "shop", AgentURL: a.URL, LogWriter: io.Discard,
-		SamplingRules:     []tracing.SamplingRule{{Resource: "health*"}, {Tags: map[string]string{"tenant": "acme"}, Rate: 1}, {}},
+		SamplingRules:     []tracing.SamplingRule{{Resource: "health*"}, {Resource: "cart*", Rate: 1}, {Tags: map[string]string{"tenant": "acme"}, Rate: 1}, {}},
 		SpanSamplingRules: []tracing.SamplingRule{{Service: "shop", Resource: "pay*", Rate: 1, MaxPerSecond: 50}},
 	})
 	tracer := tel.TracerProvider().Tracer("conformance")
-	for name, late := range map[string]string{"health": "health", "GET": "healthz", "users": "users"} {
+	for name, late := range map[string]string{"health": "health", "GET": "healthz", "users": "users", "cart": "healthy"} {
 		ctx, root := tracer.Start(t.Context(), name)
 		_, pay := tracer.Start(ctx, "pay "+name)
 		pay.End()
@@ -59,6 +59,7 @@ func TestSamplingAtTheAgent(t *testing.T) {
 	want := []string{
 		"pay GET: priority 2" + single,
 		"pay acme: priority 2",
+		"pay cart: priority 2" + single, // kept until its root ended
 		"pay health: priority 2" + single,
 		"pay other: priority 2" + single,
 		"pay users: priority 2" + single,

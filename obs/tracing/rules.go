@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -116,9 +117,9 @@ type rule struct {
 	service, name, resource glob
 	tags                    []tagGlob
 	rate                    float64
-	max                     float64
 	limiter                 *limiter // of the rule; nil: none
 	rates                   *obsctx.Rates
+	single                  obsctx.Single // what it says of single spans
 }
 
 type tagGlob struct {
@@ -131,7 +132,7 @@ func compileRules(rules []SamplingRule) []*rule {
 	for _, r := range rules {
 		c := &rule{
 			service: newGlob(r.Service), name: newGlob(r.Name), resource: newGlob(r.Resource),
-			rate: share(r.Rate), max: r.MaxPerSecond,
+			rate: share(r.Rate),
 		}
 		for k, v := range r.Tags {
 			if g := newGlob(v); g != "" {
@@ -139,8 +140,13 @@ func compileRules(rules []SamplingRule) []*rule {
 			}
 		}
 		slices.SortFunc(c.tags, func(a, b tagGlob) int { return len(a.key) - len(b.key) })
+		c.single = obsctx.Single{Rate: c.rate, Max: r.MaxPerSecond}
 		if r.MaxPerSecond > 0 {
 			c.limiter = newLimiter(r.MaxPerSecond)
+			c.single.Allow = func() bool {
+				ok, _ := c.limiter.allow(time.Now())
+				return ok
+			}
 		}
 		c.rates = newRates(c.rate)
 		compiled = append(compiled, c)

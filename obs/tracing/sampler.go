@@ -42,7 +42,8 @@ type SamplerOptions struct {
 	// is 100.
 	RateLimit *float64
 
-	// SpanRules keep single spans of traces that are not kept.
+	// SpanRules keep single spans of traces that are not kept. They need a
+	// [Provider] and, as the processor that sends the spans, ddagent's.
 	SpanRules []SamplingRule
 
 	// AgentRate returns the share the agent wants of a service's traces.

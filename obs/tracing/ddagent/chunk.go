@@ -16,6 +16,7 @@ type chunk struct {
 	root     int     // where the local root's record begins; -1: not here
 	override bool    // a span of it names a service of its own
 	failed   bool    // a span of it has the status Error
+	single   bool    // a span of it is to be kept though the trace is not
 	rate     float64 // of such traces go out: their weight is 1/rate; 0 is 1
 
 	id    *identity

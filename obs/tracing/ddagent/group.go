@@ -14,6 +14,9 @@ import (
 // maxPooled is the largest buffer kept for reuse.
 const maxPooled = 64 << 10
 
+// maxPooledChosen is the same for the list of single spans.
+const maxPooledChosen = 1 << 10
+
 // group is the spans of one local root that are open, or ended and not yet
 // queued. The lock of its shard guards it.
 type group struct {
@@ -30,6 +33,7 @@ type group struct {
 	root     int    // where the local root's record begins in buf, or -1
 	override bool   // a span in buf has a service of its own
 	failed   bool   // a span in buf has failed
+	chosen   []chosen
 	first    time.Time
 }
 
@@ -38,7 +42,7 @@ func (p *Processor) newGroup(id trace.TraceID, state *obsctx.Trace, res *resourc
 	if !ok {
 		g = &group{}
 	}
-	*g = group{trace: id, state: state, res: res, root: -1, buf: g.buf[:0]}
+	*g = group{trace: id, state: state, res: res, root: -1, buf: g.buf[:0], chosen: g.chosen[:0]}
 	return g
 }
 
@@ -46,11 +50,19 @@ func (p *Processor) recycle(g *group) {
 	if cap(g.buf) > maxPooled {
 		g.buf = nil
 	}
+	if cap(g.chosen) > maxPooledChosen {
+		g.chosen = nil
+	}
 	g.state, g.res, g.next = nil, nil, nil
 	p.groups.Put(g)
 }
 
-func (g *group) append(record []byte, now time.Time) {
+// append adds the record that e has last encoded.
+func (g *group) append(e *encoder, now time.Time) {
+	record := e.buf
+	if e.chosen {
+		g.chosen = append(g.chosen, chosen{len(g.buf), e.single.Allow})
+	}
 	if g.spans == 0 {
 		g.first = now
 	}
@@ -80,11 +92,15 @@ func (g *group) decide(verdict treatment) {
 // cut takes the ended spans out of g as a chunk.
 func (g *group) cut(id *identity) chunk {
 	c := chunk{
-		records: string(g.buf), // the one copy, of the exact size
-		spans:   g.spans, root: g.root, override: g.override, failed: g.failed,
+		spans: g.spans, root: g.root, override: g.override, failed: g.failed,
 		id: id, trace: g.trace, facts: g.facts(),
 	}
+	if c.facts.decision.Priority <= 0 {
+		c.single = g.mark()
+	}
+	c.records = string(g.buf) // the one copy, of the exact size
 	g.buf, g.spans, g.root, g.override, g.failed = g.buf[:0], 0, -1, false, false
+	g.chosen = g.chosen[:0]
 	return c
 }
 

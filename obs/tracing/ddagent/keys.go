@@ -212,10 +212,6 @@ const (
 	keySampleRate    = "_sample_rate"
 )
 
-// prefixSpanSampling begins the marks of single spans to keep of a trace that
-// is not kept.
-const prefixSpanSampling = "_dd.span_sampling."
-
 const headerPrefix = "http.request.header."
 
 // maxKeys bounds the table below: programs have a few hundred attribute keys,

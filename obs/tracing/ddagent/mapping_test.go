@@ -60,8 +60,8 @@ type capture struct {
 
 func (c capture) OnEnd(s sdktrace.ReadOnlySpan) {
 	enc := c.encoder()
-	record := enc.encode(s, c.identity(s.Resource()), time.Now())
-	*c.got, _ = c.finish(s, record, enc.verdict, time.Now())
+	enc.encode(s, c.identity(s.Resource()), time.Now())
+	*c.got, _ = c.finish(s, enc, time.Now())
 }
 
 func TestNamesResourcesTypes(t *testing.T) {

@@ -107,10 +107,10 @@ func (p *payloadV04) metrics(b []byte, c *chunk, v *spanView, first, top bool) [
 	m := openMap(b)
 	in := reader{s: v.attrs, keys: c.id.keys.numbered()}
 	rate, weighted := c.weight(v)
-	kept := c.facts.decision.Priority > 0
+	marked := c.facts.decision.Priority <= 0 && v.flags&flagRefused == 0
 	for a, ok := in.attr(); ok; a, ok = in.attr() {
-		if kept && strings.HasPrefix(a.key, prefixSpanSampling) {
-			continue // the span was marked before the trace was kept after all
+		if !marked && strings.HasPrefix(a.key, prefixSpanSampling) {
+			continue
 		}
 		if weighted && a.key == keySampleRate {
 			rate *= share(a)

@@ -146,13 +146,13 @@ func (p *payloadV1) spanAttributes(c *chunk, v *spanView, first, top bool) (own 
 	at := p.openAttrs(spanAttrs)
 	n, some := 0, false // some: attributes that override common tags
 	rate, weighted := c.weight(v)
-	kept := c.facts.decision.Priority > 0
+	marked := c.facts.decision.Priority <= 0 && v.flags&flagRefused == 0
 	p.over = append(p.over[:0], make([]bool, len(c.id.tags))...)
 	in := reader{s: v.attrs, keys: c.id.keys.numbered()}
 	for a, ok := in.attr(); ok; a, ok = in.attr() {
 		some = c.id.override(p.over, a.key) || some
-		if kept && strings.HasPrefix(a.key, prefixSpanSampling) {
-			continue // the span was marked before the trace was kept after all
+		if !marked && strings.HasPrefix(a.key, prefixSpanSampling) {
+			continue
 		}
 		if weighted && a.key == keySampleRate {
 			rate *= share(a)

@@ -151,8 +151,8 @@ func (p *Processor) OnEnd(s sdktrace.ReadOnlySpan) {
 	now := time.Now()
 	id := p.identity(s.Resource())
 	enc := p.encoder()
-	record := enc.encode(s, id, now)
-	if c, ok := p.finish(s, record, enc.verdict, now); ok {
+	enc.encode(s, id, now)
+	if c, ok := p.finish(s, enc, now); ok {
 		p.exporter.enqueue(c, now)
 	}
 	if cap(enc.buf) <= maxPooled && cap(enc.infos) <= maxUnique {
@@ -160,9 +160,9 @@ func (p *Processor) OnEnd(s sdktrace.ReadOnlySpan) {
 	}
 }
 
-// finish adds the record of s to its group. It returns the group's chunk when
-// that is due.
-func (p *Processor) finish(s sdktrace.ReadOnlySpan, record []byte, verdict treatment, now time.Time) (c chunk, due bool) {
+// finish adds the record of s, which enc has, to its group. It returns the
+// group's chunk when that is due.
+func (p *Processor) finish(s sdktrace.ReadOnlySpan, enc *encoder, now time.Time) (c chunk, due bool) {
 	sc := s.SpanContext()
 	key := spanKey{sc.TraceID(), sc.SpanID()}
 	sh := p.shard(key.trace)
@@ -179,9 +179,9 @@ func (p *Processor) finish(s sdktrace.ReadOnlySpan, record []byte, verdict treat
 		g.sampled = sc.IsSampled()
 		sh.add(g)
 	}
-	g.decide(verdict)
-	if p.exporter.admit(len(record)) {
-		g.append(record, now)
+	g.decide(enc.verdict)
+	if p.exporter.admit(len(enc.buf)) {
+		g.append(enc, now)
 	}
 	last := g.open == 0
 	if last {

@@ -32,6 +32,7 @@ const (
 	flagError    = 1 << iota // the status is Error
 	flagRoot                 // the local root
 	flagOverride             // the service is the span's own
+	flagRefused              // what a rule for single spans says of it does not hold
 )
 
 // flagsAt is where the flags stand, counted from the record's length field.

@@ -96,8 +96,9 @@ func TestHalvesHaveAllSpans(t *testing.T) {
 					ctx = trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{15: 1}, SpanID: trace.SpanID{7: 1}, TraceFlags: trace.FlagsSampled}))
 				}
 				_, s := provider.Tracer("t").Start(ctx, "s")
-				record := p.encoder().encode(readOnly(s), p.identity(resource.Empty()), begin)
-				g.append(record, begin)
+				enc := p.encoder()
+				enc.encode(readOnly(s), p.identity(resource.Empty()), begin)
+				g.append(enc, begin)
 				id := s.SpanContext().SpanID()
 				want[be64(id[:])] = i == root
 			}

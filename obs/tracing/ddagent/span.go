@@ -14,6 +14,7 @@ import (
 
 	"github.com/DataDog/dd-trace-go/v2/ddtrace/ext"
 
+	"github.com/kumihimo/kumihimo/internal/obsctx"
 	"github.com/kumihimo/kumihimo/internal/redact"
 )
 
@@ -40,7 +41,11 @@ type encoder struct {
 	left  int // how many were
 	// verdict is what a manual.keep or manual.drop attribute asked for.
 	verdict treatment
-	hook    func(sdktrace.ReadOnlySpan, Names) Names
+	// single is what a rule for single spans says of the span, chosen whether
+	// one has.
+	single obsctx.Single
+	chosen bool
+	hook   func(sdktrace.ReadOnlySpan, Names) Names
 }
 
 // encode returns the record of s, valid until the next call. id is what is
@@ -49,6 +54,10 @@ func (e *encoder) encode(s sdktrace.ReadOnlySpan, id *identity, now time.Time) [
 	e.limit, e.left, e.verdict = maxRecord, 0, keep
 	attrs := s.Attributes()
 	e.gather(attrs, id)
+	single, chosen := s.(obsctx.SingleSpan)
+	if e.chosen, e.single = chosen, (obsctx.Single{}); chosen {
+		e.single = single.Single()
+	}
 
 	sc := s.SpanContext()
 	b, _ := open(e.buf[:0])
@@ -228,6 +237,9 @@ func (e *encoder) derived(b []byte, s sdktrace.ReadOnlySpan) []byte {
 		b = append(b, kindInt)
 		b = appendKey(b, e.keys.lookup(keyTruncated))
 		b = binary.LittleEndian.AppendUint64(b, uint64(e.left))
+	}
+	if e.chosen {
+		b = e.marks(b)
 	}
 	return b
 }

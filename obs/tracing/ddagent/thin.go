@@ -12,7 +12,7 @@ import (
 // for its statistics and its error sampler, for which above a rate 1 of N is
 // enough, with _sample_rate 1/N: the agent counts each N times. Traces with
 // an error have a rate of their own, or a flood of the others would thin them
-// out.
+// out. Those with a single span to keep all go out, and count for themselves.
 type thinner struct {
 	limit  int // traces a second that all pass; negative: no limit
 	second time.Time
@@ -25,7 +25,7 @@ type thinner struct {
 // is the estimate is right; a trace that passes at one N passes at the smaller
 // ones.
 func (t *thinner) pass(c *chunk, now time.Time) (rate float64, ok bool) {
-	if t.limit < 0 {
+	if t.limit < 0 || c.single {
 		return 1, true
 	}
 	if gap := now.Sub(t.second); gap >= time.Second || gap < 0 {
