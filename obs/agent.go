@@ -151,26 +151,53 @@ func (r *reader) checkAuth(a *agentSettings, opts Options, u *url.URL, source, m
 // exporterClient returns the client that carries traces, authenticated where
 // s says so, or nil where the exporter's own will do.
 func (t *Telemetry) exporterClient(opts Options, s settings) *http.Client {
+	socket := strings.HasPrefix(s.agent.url, "unix:")
 	if !s.agent.auth {
+		if socket {
+			return nil // the program's client knows nothing of the socket
+		}
 		return opts.HTTPClient
 	}
-	source := opts.TokenSource
-	if source == nil {
-		t.tokens = gcpauth.Cached(
-			gcpauth.Metadata(gcpauth.MetadataOptions{Audience: s.agent.audience, Host: s.metadataHost}),
-			gcpauth.CacheOptions{Audience: s.agent.audience, Cache: opts.TokenCache, Logger: t.internal})
-		source = t.tokens
-	}
+	t.authenticate(opts, s)
 	client := http.Client{Timeout: exportTimeout}
 	if opts.HTTPClient != nil {
 		client = *opts.HTTPClient
 	}
-	if client.Transport == nil {
+	if socket {
+		client.Transport = nil // gcpauth dials it
+	} else if client.Transport == nil {
 		t.transport = ownTransport()
 		client.Transport = t.transport
 	}
-	client.Transport = &gcpauth.Transport{Source: source, Origin: s.agent.url, Base: client.Transport}
+	t.auth = &gcpauth.Transport{Source: t.tokens, Origin: s.agent.url, Base: client.Transport}
+	if t.tokens == nil {
+		t.auth.Source = t.source
+	}
+	client.Transport = t.auth
 	return &client
+}
+
+// authenticate finds the source of tokens, and puts our cache around one that
+// is not the program's.
+func (t *Telemetry) authenticate(opts Options, s settings) {
+	if t.source = opts.TokenSource; t.source != nil {
+		return
+	}
+	t.source = gcpauth.Metadata(gcpauth.MetadataOptions{Audience: s.agent.audience, Host: s.metadataHost})
+	t.cache = opts.TokenCache
+	t.tokens = gcpauth.Cached(t.source, gcpauth.CacheOptions{Audience: s.agent.audience, Cache: t.cache, Logger: t.internal})
+}
+
+// refusalHint says what mends the answers that the exporter gets.
+func (t *Telemetry) refusalHint(status int) string {
+	if t.auth == nil {
+		return ""
+	}
+	r := t.auth.Refusal()
+	if r.Status != status {
+		return ""
+	}
+	return hintForRefusal(r, t.settings.agent.url)
 }
 
 // ownTransport is net/http's default one as it was made: what the program has

@@ -16,6 +16,8 @@
 // and resource.go for where the program runs, agent.go for the agent and its
 // authentication, lifecycle.go and serve.go for the end of a program, and
 // span.go, context.go and transport.go for what code calls while it runs.
+// check.go asks every part on a person's behalf, and hints.go has what it tells
+// them.
 // diagnostics.go has our own records, level.go the filter while the program
 // runs, stdlog.go the log package's output, bridge.go the way to
 // OpenTelemetry's logs.
@@ -57,8 +59,11 @@ type Telemetry struct {
 	spans      spanSink                 // where ended spans go; zero without an agent
 	logs       log.LoggerProvider       // Options.LoggerProvider, with our resource; nil without
 	processors []sdktrace.SpanProcessor // the program's own
-	tokens     *gcpauth.CachedSource    // nil if it is not ours
-	transport  *http.Transport          // to the agent; nil if it is not ours
+	source     gcpauth.TokenSource      // of the agent's tokens; nil if it takes none
+	tokens     *gcpauth.CachedSource    // around source; nil if it is not ours
+	cache      gcpauth.Cache            // behind tokens, or nil
+	auth       *gcpauth.Transport       // to the agent; nil if it takes no tokens
+	transport  *http.Transport          // under auth; nil if it is not ours
 	settings   settings
 	project    project
 	failures   atomic.Int64 // failed log writes
@@ -188,7 +193,7 @@ func (t *Telemetry) buildTraces(opts Options, red *redact.Redactor) {
 	case s.agent.url != "":
 		e := ddagent.NewExporter(ddagent.Options{
 			URL: s.agent.url, HTTPClient: t.exporterClient(opts, s), QueueBytes: opts.QueueBytes,
-			Logger: t.internal, Redactor: red, MeterProvider: opts.MeterProvider,
+			Hint: t.refusalHint, Logger: t.internal, Redactor: red, MeterProvider: opts.MeterProvider,
 			Service: s.service, Env: s.env, Version: s.version, Tags: s.tags,
 		})
 		t.spans = spanSink{ddagent.NewProcessor(e, ddagent.ProcessorOptions{}), e.Stats}

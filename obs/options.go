@@ -79,16 +79,20 @@ type Options struct {
 	// TokenSource has its own.
 	Audience string
 
-	// TokenSource replaces the metadata server as the source of ID tokens. It
-	// is used as it is: wrap it in gcpauth.Cached unless it caches itself.
+	// TokenSource replaces the metadata server as the source of ID tokens:
+	// gcpauth/adc off Google Cloud, gcpauth.File or gcpauth/command while
+	// developing. It is used as it is: wrap it in gcpauth.Cached unless it
+	// caches itself.
 	TokenSource gcpauth.TokenSource
 
 	// TokenCache is shared with other instances, behind the memory of this one.
 	// It is used where the tokens come from the metadata server.
 	TokenCache gcpauth.Cache
 
-	// HTTPClient carries traces to the agent. Its Transport is wrapped by
-	// authentication where that is needed. Default: a client of our own.
+	// HTTPClient carries traces to the agent, unless that is a unix socket. Its
+	// Transport is wrapped by authentication where that is needed. Default: a
+	// client of our own. Where tokens must travel over http to another machine,
+	// set AgentAuth to "none" and bring a gcpauth.Transport that allows it.
 	HTTPClient *http.Client
 
 	// Sampler replaces the Datadog sampler.

@@ -104,6 +104,13 @@ func ExampleStatic() {
 	// Output: gcpauth: malformed ID token: not a JSON Web Token in compact form
 }
 
+// A token that something else keeps fresh in a file.
+func ExampleFile() {
+	_, err := gcpauth.File("testdata/no-such-token").Token(context.Background())
+	fmt.Println(err)
+	// Output: gcpauth: token file: stat testdata/no-such-token: no such file or directory
+}
+
 // For sources of one's own.
 func ExampleParseToken() {
 	issued := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)

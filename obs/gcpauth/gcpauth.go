@@ -14,15 +14,15 @@
 // printed: not by fmt, not by an encoder, not in an error, not in a log.
 //
 // Read token.go for what a token is and how one is checked, metadata.go for
-// where it comes from, cached.go for how it is kept, flight.go and shared.go
-// for how it is renewed, and transport.go and origin.go for where it may go.
+// where it comes from, static.go for where it comes from while developing,
+// cached.go for how it is kept, flight.go and shared.go for how it is renewed,
+// transport.go and origin.go for where it may go, and refusal.go for what is
+// known of one that was refused. Elsewhere are sources that cost more than this
+// package should: gcpauth/adc asks with application default credentials,
+// gcpauth/command runs a program.
 package gcpauth
 
-import (
-	"context"
-	"errors"
-	"time"
-)
+import "context"
 
 // A TokenSource makes or keeps ID tokens. Its methods are safe for concurrent
 // use.
@@ -36,31 +36,3 @@ type TokenSource interface {
 	// that keeps none does nothing.
 	Invalidate(Token)
 }
-
-// Static returns a source that has one token and no other, for development:
-//
-//	gcloud auth print-identity-token
-//
-// Once that token has expired by this machine's clock, and if raw is no token
-// at all, the source's Token returns an error that says so.
-func Static(raw string) TokenSource {
-	t, err := ParseToken(raw, time.Time{})
-	return staticSource{t, err}
-}
-
-type staticSource struct {
-	token Token
-	err   error
-}
-
-func (s staticSource) Token(context.Context) (Token, error) {
-	if s.err != nil {
-		return Token{}, s.err
-	}
-	if s.token.left(time.Now()) <= 0 {
-		return Token{}, errors.New("gcpauth: the static ID token has expired")
-	}
-	return s.token, nil
-}
-
-func (staticSource) Invalidate(Token) {}

@@ -60,6 +60,23 @@ func (t Token) Expires() time.Time {
 	return t.t.wall.Add(t.t.left)
 }
 
+// Audience returns whom the token is for, nobody for the zero Token.
+func (t Token) Audience() []string {
+	if t.t == nil {
+		return nil
+	}
+	return slices.Clone(t.t.audience)
+}
+
+// Identity returns whose token it is by its own account: an email address, or
+// a unique id if it has none. Nothing here has checked the signature.
+func (t Token) Identity() string {
+	if t.t == nil {
+		return ""
+	}
+	return t.t.identity()
+}
+
 // LogValue returns the placeholder.
 func (Token) LogValue() slog.Value { return slog.StringValue(redact.Placeholder) }
 

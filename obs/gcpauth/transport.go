@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -53,6 +54,8 @@ type Transport struct {
 	origin origin
 	header string // canonical
 	base   http.RoundTripper
+
+	refusal atomic.Pointer[Refusal] // nil unless the last answer was one
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
@@ -145,29 +148,32 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := noRedirect(t.base.RoundTrip(t.authorize(r, token)))
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
-		return resp, err
+	if err == nil && resp.StatusCode == http.StatusUnauthorized {
+		t.Source.Invalidate(token)
+		resp, token, err = t.again(r, token, resp)
 	}
-	t.Source.Invalidate(token)
-	return t.again(r, token, resp)
+	if err == nil {
+		t.note(resp, token)
+	}
+	return resp, err
 }
 
-// again sends r with another token than the refused one, or returns resp as it
-// is if that cannot be done.
-func (t *Transport) again(r *http.Request, refused Token, resp *http.Response) (*http.Response, error) {
+// again sends r with another token than the refused one, which it returns too,
+// or returns resp as it is if that cannot be done.
+func (t *Transport) again(r *http.Request, refused Token, resp *http.Response) (*http.Response, Token, error) {
 	hasBody := r.Body != nil && r.Body != http.NoBody
 	if hasBody && r.GetBody == nil {
-		return resp, nil
+		return resp, refused, nil
 	}
 	token, err := t.Source.Token(r.Context())
 	if err != nil || token.t == nil || token.same(refused) {
-		return resp, nil //nolint:nilerr // the answer there is says more
+		return resp, refused, nil //nolint:nilerr // the answer there is says more
 	}
 	second := t.authorize(r, token)
 	if hasBody {
 		body, err := r.GetBody()
 		if err != nil {
-			return resp, nil //nolint:nilerr // as above
+			return resp, refused, nil //nolint:nilerr // as above
 		}
 		second.Body = body
 	}
@@ -176,7 +182,7 @@ func (t *Transport) again(r *http.Request, refused Token, resp *http.Response) (
 	if err == nil && resp.StatusCode == http.StatusUnauthorized {
 		t.Source.Invalidate(token)
 	}
-	return resp, err
+	return resp, token, err
 }
 
 // authorize returns a copy of r with the token. The header's value is made for

@@ -59,26 +59,16 @@ func newClient(o Options, p process) *client {
 		}
 		c.fail(fmt.Errorf("ddagent: malformed agent URL: %w", err))
 	case u.Scheme == "unix" && u.Path != "":
-		c.name, c.own = "unix://"+u.Path, true
+		c.name = "unix://" + u.Path
 		c.endpoints(&url.URL{Scheme: "http", Host: "localhost"})
-		c.http = &http.Client{Transport: newTransport(func(ctx context.Context, _, _ string) (net.Conn, error) {
+		c.use(o.HTTPClient, func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer().DialContext(ctx, "unix", u.Path)
-		})}
+		})
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
 		c.name = u.Host
 		u.RawQuery, u.Fragment = "", ""
 		c.endpoints(u)
-		if o.HTTPClient == nil {
-			c.own = true
-			c.http = &http.Client{Transport: newTransport(dialer().DialContext)}
-		} else {
-			h := *o.HTTPClient
-			if h.Timeout > 0 { // kept here, where a freeze does not count
-				c.timeout = min(h.Timeout, c.timeout)
-				h.Timeout = 0
-			}
-			c.http = &h
-		}
+		c.use(o.HTTPClient, dialer().DialContext)
 	default:
 		c.fail(errors.New("ddagent: the agent URL must be http(s)://host:port or unix:///path"))
 	}
@@ -86,6 +76,21 @@ func newClient(o Options, p process) *client {
 		c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
 	return c
+}
+
+// use takes the caller's client, or one of our own that dials so.
+func (c *client) use(theirs *http.Client, dial func(context.Context, string, string) (net.Conn, error)) {
+	if theirs == nil {
+		c.own = true
+		c.http = &http.Client{Transport: newTransport(dial)}
+		return
+	}
+	h := *theirs
+	if h.Timeout > 0 { // kept here, where a freeze does not count
+		c.timeout = min(h.Timeout, c.timeout)
+		h.Timeout = 0
+	}
+	c.http = &h
 }
 
 func (c *client) endpoints(base *url.URL) {

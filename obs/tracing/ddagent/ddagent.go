@@ -38,9 +38,15 @@ type Options struct {
 
 	// HTTPClient carries the requests, and brings authentication if the agent
 	// wants any. It is copied; redirects are never followed, and its Timeout
-	// counts only time in which the process ran, 10 s at most. Nil means a
-	// client of the exporter's own, which is also used for unix:// URLs.
+	// counts only time in which the process ran, 10 s at most. For a unix:// URL
+	// its Transport must dial the socket, whatever the request's host. Nil means
+	// a client of the exporter's own.
 	HTTPClient *http.Client
+
+	// Hint says what mends a refusal (a status of 401, 403, 404 or 3xx), for the
+	// Logger's records; it may know whose token was refused. Nil, or an empty
+	// text, means the exporter's own words.
+	Hint func(status int) string
 
 	// QueueBytes bounds what waits for the agent, records of unfinished
 	// traces included. Zero means 16 MiB, or 5 % of the memory there is

@@ -12,6 +12,7 @@ import (
 type health struct {
 	logger *slog.Logger
 	agent  string
+	hint   func(status int) string // Options.Hint
 
 	failing, refusing bool
 	since             time.Time
@@ -32,7 +33,7 @@ func (h *health) bad(ctx context.Context, now time.Time, a answer, dropped int64
 		attrs = append(attrs, slog.Int("status", a.status))
 	}
 	attrs = append(attrs, slog.Any("error", a.err))
-	if hint := hintFor(a.status); hint != "" {
+	if hint := h.hintFor(a.status); hint != "" {
 		attrs = append(attrs, slog.String("hint", hint))
 	}
 	message := "Datadog Agent does not take spans; they wait"
@@ -56,7 +57,10 @@ func (h *health) good(ctx context.Context, now time.Time, waited, dropped int64)
 		slog.Int64("spans.lost", dropped-h.dropped))
 }
 
-func hintFor(status int) string {
+func (h *health) hintFor(status int) string {
+	if hint := h.callersHint(status); hint != "" {
+		return hint
+	}
 	switch {
 	case status == http.StatusUnauthorized:
 		return "the ID token is missing, expired or for another audience: check OBS_AGENT_AUTH and OBS_AGENT_AUDIENCE"
@@ -68,4 +72,18 @@ func hintFor(status int) string {
 		return "no agent listens there: check the URL and its path"
 	}
 	return ""
+}
+
+// callersHint asks Options.Hint. It is the program's, and the goroutine here has
+// nobody above it who would recover.
+func (h *health) callersHint(status int) (hint string) {
+	if h.hint == nil || status == 0 {
+		return ""
+	}
+	defer func() {
+		if recover() != nil {
+			hint = ""
+		}
+	}()
+	return h.hint(status)
 }

@@ -32,7 +32,7 @@ func (e *Exporter) run() {
 	defer close(e.done)
 	s := &sender{
 		Exporter: e, limit: maxPayload,
-		health: health{logger: e.opts.Logger, agent: e.client.name},
+		health: health{logger: e.opts.Logger, agent: e.client.name, hint: e.opts.Hint},
 		v04:    payloadV04{process: e.client.process},
 		v10:    payloadV1{process: e.client.process},
 	}
