@@ -138,6 +138,7 @@ func (b *bridge) clean(out, attrs []slog.Attr, secret bool, depth int) []slog.At
 		case kind == slog.KindAny:
 			err, ok := v.Any().(error)
 			if !ok {
+				v = b.plain(v)
 				break
 			}
 			v = slog.StringValue(errorText(err, b.red))
@@ -150,4 +151,15 @@ func (b *bridge) clean(out, attrs []slog.Attr, secret bool, depth int) []slog.At
 		out = append(out, slog.Attr{Key: a.Key, Value: v})
 	}
 	return out
+}
+
+// plain returns v, which may hold secrets that its key does not name, as a
+// text without them. otelslog would take a struct's fields, and a map's, as they
+// are.
+func (b *bridge) plain(v slog.Value) slog.Value {
+	switch v.Any().(type) {
+	case nil, []byte:
+		return v
+	}
+	return slog.StringValue(b.red.Sprint(v.Any()))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,8 @@ import (
 	"go.opentelemetry.io/otel/log"
 	"go.opentelemetry.io/otel/log/embedded"
 	"go.opentelemetry.io/otel/sdk/resource"
+
+	"github.com/kumihimo/kumihimo/internal/redact"
 )
 
 // logs is a log.LoggerProvider that keeps what it gets.
@@ -134,5 +137,41 @@ func TestLoggerProviderAlone(t *testing.T) {
 	}
 	if h := tel.internal.Handler(); fmt.Sprintf("%T", h) != "*slog.MultiHandler" {
 		t.Errorf("our own go to %T, want both", h)
+	}
+}
+
+// TestBridgeRedacts plants a secret everywhere an attribute can have one.
+func TestBridgeRedacts(t *testing.T) {
+	t.Parallel()
+	const planted = "hunter2"
+	type config struct{ User, APIKey string }
+	u := &url.URL{Scheme: "https", Host: "shop.example", User: url.User(planted)}
+	attrs := []slog.Attr{
+		slog.String("token", planted),
+		slog.Any("config", config{"ada", planted}),
+		slog.Any("pointer", &config{"ada", planted}),
+		slog.Any("map", map[string]any{"inner": map[string]string{"set-cookie": planted}}),
+		slog.Any("list", []any{config{"ada", planted}}),
+		slog.Any("err", &url.Error{Op: "Get", URL: u.String(), Err: errors.New("refused")}),
+		slog.Any("url", u),
+		slog.Any("voucher", []byte(planted)),
+		slog.Group("credentials", slog.String("user", planted)),
+	}
+	for name, emit := range map[string]func(slog.Handler, slog.Record){
+		"call": func(h slog.Handler, r slog.Record) {
+			r.AddAttrs(attrs...)
+			h.Handle(t.Context(), r) //nolint:errcheck // to a slice
+		},
+		"With": func(h slog.Handler, r slog.Record) { h.WithAttrs(attrs).Handle(t.Context(), r) }, //nolint:errcheck // to a slice
+		"context": func(h slog.Handler, r slog.Record) {
+			h.Handle(With(t.Context(), attrs...), r) //nolint:errcheck // to a slice
+		},
+	} {
+		records := &logs{}
+		emit(newBridge(records, redact.New([]string{"voucher"})), slog.Record{Level: slog.LevelInfo, Message: "m"})
+		text := strings.Join(records.lines, "\n")
+		if strings.Contains(text, planted) || strings.Count(text, "REDACTED") < len(attrs) || !strings.Contains(text, `{"User":"ada","APIKey":"[REDACTED]"}`) {
+			t.Errorf("%s: %s", name, text)
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kumihimo/kumihimo/internal/obsctx"
+	"github.com/kumihimo/kumihimo/internal/redact"
 	"github.com/kumihimo/kumihimo/internal/spanattr"
 )
 
@@ -38,24 +39,40 @@ type Span struct {
 // End it with a deferred call, as in the example of [Span.End].
 func Start(ctx context.Context, name string, attrs ...slog.Attr) (context.Context, *Span) {
 	var opts []trace.SpanStartOption
+	p := obsctx.PipelineFrom(ctx)
 	if len(attrs) > 0 {
-		opts = append(opts, trace.WithAttributes(spanattr.Append(nil, attrs...)...))
+		opts = append(opts, trace.WithAttributes(spanattr.Append(redactor(p), nil, attrs...)...))
 	}
-	ctx, span := tracer(ctx).Start(ctx, name, opts...)
+	ctx, span := tracer(p).Start(ctx, name, opts...)
 	return ctx, &Span{span: span, state: obsctx.TraceFrom(ctx)}
 }
 
-func tracer(ctx context.Context) trace.Tracer {
-	if p := obsctx.PipelineFrom(ctx); p != nil {
+func tracer(p *obsctx.Pipeline) trace.Tracer {
+	if p != nil {
 		return p.Provider.Tracer(scope)
 	}
 	return otel.GetTracerProvider().Tracer(scope)
 }
 
+// redactor returns the pipeline's, or nil, which knows the default keys.
+func redactor(p *obsctx.Pipeline) *redact.Redactor {
+	if p != nil {
+		return p.Redactor
+	}
+	return nil
+}
+
+func (s *Span) redactor() *redact.Redactor {
+	if s.state != nil {
+		return redactor(s.state.Pipeline)
+	}
+	return nil
+}
+
 // Set adds attrs to the span; an attribute set before is replaced.
 func (s *Span) Set(attrs ...slog.Attr) {
 	if s.span.IsRecording() {
-		s.span.SetAttributes(spanattr.Append(nil, attrs...)...)
+		s.span.SetAttributes(spanattr.Append(s.redactor(), nil, attrs...)...)
 	}
 }
 
@@ -112,9 +129,7 @@ func (p panicValue) Error() string { return sprint(p.value) }
 // record makes the exception event. The stack is put on the innermost span
 // alone, since the outer ones see the same error on its way up.
 func (s *Span) record(err error, kind, message string) {
-	if s.state != nil && s.state.Pipeline != nil {
-		message = s.state.Pipeline.Redactor.Text(message)
-	}
+	message = s.redactor().Text(message)
 	kvs := []attribute.KeyValue{
 		semconv.ExceptionType(kind),
 		semconv.ExceptionMessage(message),

@@ -57,6 +57,27 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// TestSpansKeepSecrets: what the pipeline's keys hide is gone before a
+// processor sees the span, also within a struct that prints as JSON.
+func TestSpansKeepSecrets(t *testing.T) {
+	t.Parallel()
+	type order struct{ ID, Voucher string }
+	rec, ctx := recording(t, Options{Redact: []string{"voucher"}})
+	ctx = With(ctx, slog.Any("outer", order{"7", "hunter2"}))
+	_, span := Start(ctx, "load", slog.Any("start", map[string]any{"order": order{"7", "hunter2"}}), slog.String("voucher", "hunter2"))
+	span.Set(slog.Any("set", []order{{"7", "hunter2"}}), slog.Group("voucher", slog.String("code", "hunter2")))
+	span.End(nil)
+	got := attrsOf(rec.Ended()[0].Attributes())
+	for key, want := range map[string]string{
+		"outer": `{"ID":"7","Voucher":"[REDACTED]"}`, "start": `{"order":{"ID":"7","Voucher":"[REDACTED]"}}`,
+		"set": `[{"ID":"7","Voucher":"[REDACTED]"}]`, "voucher": "[REDACTED]", "voucher.code": "[REDACTED]",
+	} {
+		if got[key] != want {
+			t.Errorf("%s: got %q, want %q", key, got[key], want)
+		}
+	}
+}
+
 type selfless struct{ error } // an error with an odd Is and values that cannot be compared
 
 func (selfless) Is(error) bool { panic("Is") }

@@ -1,65 +1,78 @@
 // Package spanattr turns slog attributes into span attributes, so that a
 // program needs one vocabulary for its logs and its traces. Groups become
-// dotted keys; a secret stays one, since the sinks redact by key and by type.
+// dotted keys. Secrets are gone before a span, and who processes spans, sees
+// them.
 package spanattr
 
 import (
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/kumihimo/kumihimo/internal/obsctx"
+	"github.com/kumihimo/kumihimo/internal/redact"
 )
 
 // maxDepth bounds groups within groups and LogValuers that return groups.
 const maxDepth = 16
 
-// Append appends the span attributes of attrs to kvs.
-func Append(kvs []attribute.KeyValue, attrs ...slog.Attr) []attribute.KeyValue {
+// Append appends the span attributes of attrs to kvs, less what red hides.
+func Append(red *redact.Redactor, kvs []attribute.KeyValue, attrs ...slog.Attr) []attribute.KeyValue {
+	c := converter{red, kvs}
 	for _, a := range attrs {
-		kvs = appendAttr(kvs, "", a, 0)
+		c.add("", a, false, 0)
 	}
-	return kvs
+	return c.kvs
 }
 
 // AppendFields appends the span attributes of f, outermost first, so that an
 // inner field of the same key wins.
-func AppendFields(kvs []attribute.KeyValue, f *obsctx.Fields) []attribute.KeyValue {
+func AppendFields(red *redact.Redactor, kvs []attribute.KeyValue, f *obsctx.Fields) []attribute.KeyValue {
 	if f == nil {
 		return kvs
 	}
-	return Append(AppendFields(kvs, f.Outer), f.Attrs...)
+	return Append(red, AppendFields(red, kvs, f.Outer), f.Attrs...)
 }
 
-func appendAttr(kvs []attribute.KeyValue, prefix string, a slog.Attr, depth int) []attribute.KeyValue {
+type converter struct {
+	red *redact.Redactor
+	kvs []attribute.KeyValue
+}
+
+// add adds a, which lies in groups of that prefix; secret says that one's name
+// is a secret's.
+func (c *converter) add(prefix string, a slog.Attr, secret bool, depth int) {
 	v := a.Value.Resolve()
+	secret = secret || c.red.Key(a.Key)
 	if v.Kind() == slog.KindGroup {
 		if depth == maxDepth {
-			return append(kvs, attribute.String(prefix+a.Key, "!ERROR: group too deep"))
+			c.kvs = append(c.kvs, attribute.String(prefix+a.Key, "!ERROR: group too deep"))
+			return
 		}
 		if a.Key != "" {
 			prefix += a.Key + "."
 		}
 		for _, m := range v.Group() {
-			kvs = appendAttr(kvs, prefix, m, depth+1)
+			c.add(prefix, m, secret, depth+1)
 		}
-		return kvs
+		return
 	}
 	if a.Key == "" {
-		return kvs
+		return
 	}
-	return append(kvs, attribute.KeyValue{Key: attribute.Key(prefix + a.Key), Value: Value(v)})
+	c.kvs = append(c.kvs, attribute.KeyValue{Key: attribute.Key(prefix + a.Key), Value: c.value(v, secret)})
 }
 
-// Value returns v as a span attribute's value. Durations are in nanoseconds,
-// as Datadog has them; what has no counterpart is printed as text.
-func Value(v slog.Value) attribute.Value {
-	v = v.Resolve()
+// value returns v as a span attribute's value. Durations are in nanoseconds,
+// as Datadog has them; what has no counterpart is printed as text. What counts
+// or switches is no secret.
+func (c *converter) value(v slog.Value, secret bool) attribute.Value {
 	switch v.Kind() {
 	case slog.KindString:
+		if secret {
+			return attribute.StringValue(redact.Placeholder)
+		}
 		return attribute.StringValue(v.String())
 	case slog.KindInt64:
 		return attribute.Int64Value(v.Int64())
@@ -77,29 +90,9 @@ func Value(v slog.Value) attribute.Value {
 		return attribute.Int64Value(int64(v.Duration()))
 	case slog.KindTime:
 		return attribute.StringValue(v.Time().Format(time.RFC3339Nano))
-	default:
-		return attribute.StringValue(text(v.Any()))
 	}
-}
-
-// text prints what slog hands on as it is. Errors and Stringers print
-// themselves, the rest prints as JSON where it can.
-func text(x any) (s string) {
-	defer func() {
-		if p := recover(); p != nil {
-			s = fmt.Sprintf("!PANIC: %v", p)
-		}
-	}()
-	switch x := x.(type) {
-	case error:
-		return x.Error()
-	case fmt.Stringer:
-		return x.String()
-	case []byte:
-		return string(x)
+	if secret {
+		return attribute.StringValue(redact.Placeholder)
 	}
-	if b, err := json.Marshal(x); err == nil {
-		return string(b)
-	}
-	return fmt.Sprintf("%+v", x)
+	return attribute.StringValue(c.red.Sprint(v.Any()))
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/kumihimo/kumihimo/internal/jsonscan"
 )
 
 const (
@@ -95,7 +97,7 @@ func eachText(src []byte, f func(start, end int)) {
 			i++
 			continue
 		}
-		end := stringEnd(src, i)
+		end := jsonscan.StringEnd(src, i)
 		if end < len(src) && src[end] != ':' {
 			f(i+1, end-1)
 		}
@@ -132,7 +134,7 @@ func textBoundary(s []byte, limit int) int {
 func (l *line) dropMembers() {
 	l.scratch = append(l.scratch[:0], l.buf...)
 	var members []pair
-	eachMember(l.scratch, func(key, value []byte) { members = append(members, pair{key, value}) })
+	jsonscan.EachMember(l.scratch, func(key, value []byte) { members = append(members, pair{key, value}) })
 	order := make([]int, len(members))
 	for i := range order {
 		order[i] = i
@@ -149,7 +151,7 @@ func (l *line) dropMembers() {
 		excess += size(i)
 	}
 	for i := len(members) - 1; i > 0 && excess > 0; i-- {
-		if m := members[i]; m.key != nil && !reserved(unquoted(m.key)) {
+		if m := members[i]; m.key != nil && !reserved(jsonscan.Unquoted(m.key)) {
 			excess -= size(i) + len(":,")
 			members[i] = pair{}
 		}
@@ -165,7 +167,7 @@ func (l *line) dropMembers() {
 
 // shortMember is m with a note for its value, or nothing if that were no use.
 func shortMember(m pair) pair {
-	if len(m.key) > minText || reserved(unquoted(m.key)) {
+	if len(m.key) > minText || reserved(jsonscan.Unquoted(m.key)) {
 		return pair{}
 	}
 	note := strconv.AppendInt([]byte(`"!ERROR: too long: `), int64(len(m.value)), 10)

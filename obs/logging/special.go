@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"log/slog"
 	"strings"
+
+	"github.com/kumihimo/kumihimo/internal/jsonscan"
 )
 
 const (
@@ -141,7 +143,7 @@ func (l *line) mergeLabels() {
 	l.scratch = append(l.scratch[:0], l.buf...)
 	l.buf = l.buf[:1]
 	at := -1
-	eachMember(l.scratch, func(key, value []byte) {
+	jsonscan.EachMember(l.scratch, func(key, value []byte) {
 		if string(key) != `"`+labelsKey+`"` {
 			l.appendMember(key, value)
 			return
@@ -149,7 +151,7 @@ func (l *line) mergeLabels() {
 		if at < 0 {
 			at = len(l.buf)
 		}
-		eachMember(value, func(key, value []byte) {
+		jsonscan.EachMember(value, func(key, value []byte) {
 			for i := range labels {
 				if bytes.Equal(labels[i].key, key) {
 					labels[i].value = value
@@ -190,23 +192,4 @@ func (l *line) appendMember(key, value []byte) {
 func (l *line) endObject() {
 	l.buf[len(l.buf)-1] = '}'
 	l.buf = append(l.buf, '\n')
-}
-
-// eachMember calls f for the members of object, which is valid and compact
-// JSON, perhaps with something after it.
-func eachMember(object []byte, f func(key, value []byte)) {
-	for i := 1; i < len(object) && object[i] == '"'; {
-		colon := stringEnd(object, i)
-		end := jsonEnd(object, colon+1)
-		f(object[i:colon], object[colon+1:end])
-		i = end + 1 // the comma, or the end
-	}
-}
-
-// jsonEnd returns the offset after the value that begins at i.
-func jsonEnd(src []byte, i int) int {
-	if end := valueEnd(src, i); end > i {
-		return end
-	}
-	return numberEnd(src, i) // also of true, false and null
 }

@@ -151,7 +151,7 @@ func (l *line) appendTextJSON(v any) {
 		return
 	}
 	start := len(l.buf)
-	l.appendJSON(b)
+	l.buf = l.red.AppendJSON(l.buf, b, appendNumber)
 	if text := l.buf[start:]; text[0] != '"' && !isPrintable(string(text)) {
 		// JSON leaves some that move a terminal's cursor.
 		clean := appendPrintable(nil, string(text))

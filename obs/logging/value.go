@@ -197,5 +197,5 @@ func (l *line) appendMarshaled(v any) {
 		l.buf = appendString(l.buf, failureText(err))
 		return
 	}
-	l.appendJSON(b)
+	l.buf = l.red.AppendJSON(l.buf, b, appendNumber)
 }

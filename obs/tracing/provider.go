@@ -208,7 +208,7 @@ func withLinks(opts []trace.SpanStartOption, links []trace.Link) []trace.SpanSta
 func withFields(opts []trace.SpanStartOption, f *obsctx.Fields, p *Provider) []trace.SpanStartOption {
 	attrs, ok := f.Form(p).(trace.SpanStartEventOption)
 	if !ok {
-		attrs = trace.WithAttributes(spanattr.AppendFields(nil, f)...)
+		attrs = trace.WithAttributes(spanattr.AppendFields(p.pipeline.Redactor, nil, f)...)
 		f.Keep(p, attrs)
 	}
 	return append(append(make([]trace.SpanStartOption, 0, len(opts)+1), attrs), opts...)

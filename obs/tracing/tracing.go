@@ -56,7 +56,8 @@ type Options struct {
 	// is Propagator; see [NewIngress].
 	Ingress propagation.TextMapPropagator
 
-	// Logger and Redactor are the pipeline's, for instrumentation to take.
+	// Logger and Redactor are the pipeline's, for instrumentation to take. The
+	// fields of a context become attributes less what Redactor hides.
 	// Nil is none.
 	Logger   *slog.Logger
 	Redactor *redact.Redactor
