@@ -63,9 +63,15 @@ var rows = []row{
 	{"H2", "request, encoding and export to a no-op RoundTripper", "the same + otlptracehttp", 0.45,
 		requests("kumihimo", true), requests("otelchi+httplog", true)},
 	{"E1a", "span, one a trace, to a local server", "otlptracehttp", 0.60,
-		spans("kumihimo"), spans("otlptracehttp")},
+		spans("kumihimo", 1), spans("otlptracehttp", 1)},
 	{"E1b", "span, one a trace, to a local server", "dd-trace-go", 0.60,
-		spans("kumihimo"), spans("dd-trace-go")},
+		spans("kumihimo", 1), spans("dd-trace-go", 1)},
+	{"E2a", "span, ten a trace, to a local server", "otlptracehttp", 0.85,
+		spans("kumihimo", 10), spans("otlptracehttp", 10)},
+	{"E2b", "span, ten a trace, to a local server", "dd-trace-go", 0.85,
+		spans("kumihimo", 10), spans("dd-trace-go", 10)},
+	{"E2c", "span, ten a trace, to a local server", "the SDK and a processor that does nothing", 1.20,
+		spans("kumihimo", 10), spans("sdk-alone", 10)},
 }
 
 func logs(peer string, bound, all int) func(testing.TB) work {
@@ -110,14 +116,15 @@ func requests(peer string, export bool) func(testing.TB) work {
 	}
 }
 
-func spans(peer string) func(testing.TB) work {
+// spans is the work of n spans, in traces of so many.
+func spans(peer string, per int) func(testing.TB) work {
 	return func(tb testing.TB) work {
 		for _, p := range spanPeers {
 			if p.name == peer {
-				sp := p.new(tb, newSink(tb))
+				sp := p.new(tb, newSink(tb), per)
 				return func(n int) {
-					for i := range n {
-						sp.span()
+					for i := range n / per {
+						sp.trace()
 						if i%100 == 99 {
 							runtime.Gosched() // see BenchmarkSpan
 						}

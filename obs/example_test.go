@@ -10,10 +10,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"strconv"
+	"strings"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/kumihimo/kumihimo/obs"
+	"github.com/kumihimo/kumihimo/obs/emulator"
+	"github.com/kumihimo/kumihimo/obs/tracing/ddagent"
 )
 
 // printer prints spans as they end.
@@ -145,4 +148,36 @@ func ExampleWith() {
 	_, span := tel.TracerProvider().Tracer("example").Start(ctx, "request")
 	fmt.Println(span.(sdktrace.ReadOnlySpan).Attributes()[0])
 	// Output: {"order.id":"o7"}
+}
+
+// Spans of one queue library, however it names them, are one operation.
+func ExampleOptions_spanNames() {
+	names := func(s sdktrace.ReadOnlySpan, n ddagent.Names) ddagent.Names {
+		if topic, ok := strings.CutPrefix(s.Name(), "publish "); ok {
+			n.Service, n.Operation, n.Resource = "shop-queue", "queue.publish", topic
+		}
+		return n
+	}
+	agent, err := emulator.StartAgent(emulator.AgentOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer agent.Close()
+	ctx := context.Background()
+	opts := printed()
+	opts.AgentURL, opts.SpanNames, opts.SpanProcessors = agent.URL(), names, nil
+	tel, err := obs.New(ctx, opts)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, span := tel.TracerProvider().Tracer("queue").Start(ctx, "publish orders")
+	span.End()
+	fmt.Println(tel.Shutdown(ctx))
+	s := agent.Spans()[0]
+	fmt.Println(s.Service, s.Name, s.Resource)
+	// Output:
+	// <nil>
+	// shop-queue queue.publish orders
 }

@@ -195,8 +195,9 @@ func (t *Telemetry) buildTraces(opts Options, red *redact.Redactor) {
 			URL: s.agent.url, HTTPClient: t.exporterClient(opts, s), QueueBytes: opts.QueueBytes,
 			Hint: t.refusalHint, Logger: t.internal, Redactor: red, MeterProvider: opts.MeterProvider,
 			Service: s.service, Env: s.env, Version: s.version, Tags: s.tags,
+			UnsampledPerSecond: opts.UnsampledPerSecond, ExternalEnv: s.externalEnv,
 		})
-		t.spans = spanSink{ddagent.NewProcessor(e, ddagent.ProcessorOptions{}), e.Stats}
+		t.spans = spanSink{ddagent.NewProcessor(e, ddagent.ProcessorOptions{Map: opts.SpanNames}), e.Stats}
 		s.sampler.AgentRate = e.Rate
 	}
 	if t.spans.SpanProcessor != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kumihimo/kumihimo/obs/gcpauth"
 	"github.com/kumihimo/kumihimo/obs/tracing"
+	"github.com/kumihimo/kumihimo/obs/tracing/ddagent"
 )
 
 // Options configure [New] and [Init]. The zero value is the production
@@ -124,6 +125,19 @@ type Options struct {
 
 	// SpanProcessors see every span besides the agent's processor.
 	SpanProcessors []sdktrace.SpanProcessor
+
+	// SpanNames changes what Datadog calls a span: it gets the service,
+	// operation, resource and type that the span would have, and returns those it
+	// has; an empty one stays. It runs at every span's end, so it must be quick.
+	// Sampling rules see the names as they were, and a SpanExporter none of them.
+	// Default: no change.
+	SpanNames func(s sdktrace.ReadOnlySpan, n ddagent.Names) ddagent.Names
+
+	// UnsampledPerSecond is how many traces a second that are not kept go to the
+	// agent nevertheless, for its statistics and its sampler of errors, and as
+	// many again with an error. Above it one of N goes and counts for N.
+	// Default: 100; a negative number means all.
+	UnsampledPerSecond int
 
 	// SpanExporter takes the agent's place. It gets the spans of traces that are
 	// kept, in batches, from a queue of QueueBytes that tries again, for ten

@@ -33,6 +33,7 @@ type settings struct {
 	propagator            tracing.PropagatorOptions
 	frontEnd              bool // Google's stands before the program
 	agent                 agentSettings
+	externalEnv           string // what an admission controller says of the container
 	metadataHost          string
 	grace                 time.Duration
 	startupLog            bool
@@ -50,6 +51,7 @@ func resolve(opts Options, env environment, red *redact.Redactor) (settings, err
 	s.tracing(r, opts)
 	s.metadataHost = r.metadata()
 	s.agent = r.agent(opts, s.platform, s.metadataHost != "", red)
+	s.externalEnv, _ = r.variable("DD_EXTERNAL_ENV")
 	s.lifecycle(r, opts)
 	s.report = r.report
 	return s, errors.Join(r.errs...)

@@ -50,6 +50,9 @@ func newClient(o Options, p process) *client {
 	if p.container.entity != "" {
 		c.header.Set("Datadog-Entity-ID", p.container.entity)
 	}
+	if external := printable(o.ExternalEnv); external != "" {
+		c.header.Set("Datadog-External-Env", external)
+	}
 	u, err := url.Parse(o.URL)
 	switch {
 	case err != nil:

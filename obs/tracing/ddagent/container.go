@@ -70,3 +70,14 @@ func containerID(path string) string {
 	}
 	return id
 }
+
+// printable returns s without what is no printable ASCII: a header that cannot
+// be sent would stop every request.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, s)
+}

@@ -50,8 +50,12 @@ func TestContainerHeaders(t *testing.T) {
 	if id, entity := c.header.Get("Datadog-Container-ID"), c.header.Get("Datadog-Entity-ID"); id != "abc" || entity != "ci-abc" {
 		t.Errorf("container %q, entity %q", id, entity)
 	}
+	c = newClient(Options{URL: defaultURL, ExternalEnv: "it-false,cn-app,pu-75a2\r\nX: y\x7f\u00e9"}, process{})
+	if got, want := c.header.Get("Datadog-External-Env"), "it-false,cn-app,pu-75a2X: y"; got != want {
+		t.Errorf("external environment %q, want %q", got, want)
+	}
 	c = newClient(Options{URL: defaultURL}, process{})
-	for _, key := range []string{"Datadog-Container-ID", "Datadog-Entity-ID"} {
+	for _, key := range []string{"Datadog-Container-ID", "Datadog-Entity-ID", "Datadog-External-Env"} {
 		if _, ok := c.header[key]; ok {
 			t.Errorf("%s is sent where there is none", key)
 		}

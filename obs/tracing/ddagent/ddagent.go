@@ -71,6 +71,11 @@ type Options struct {
 	// Tags stand on every span that has no attribute of the same key.
 	Tags map[string]string
 
+	// ExternalEnv is what Datadog's admission controller on Kubernetes says of
+	// the container, by which the agent finds it where cgroups do not tell. What
+	// a header cannot hold is left out. Empty means that there is none.
+	ExternalEnv string
+
 	// Redactor finds the attributes whose values stay secret. Nil means the
 	// default keys.
 	Redactor *redact.Redactor
