@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.opentelemetry.io/otel/propagation"
 )
 
 // Run the table with
@@ -72,6 +74,10 @@ var rows = []row{
 		spans("kumihimo", 10), spans("dd-trace-go", 10)},
 	{"E2c", "span, ten a trace, to a local server", "the SDK and a processor that does nothing", 1.20,
 		spans("kumihimo", 10), spans("sdk-alone", 10)},
+	{"P1a", "inject, Datadog's and W3C's headers", "dd-trace-go behind an adapter", 0.15,
+		injects("kumihimo"), injects("dd-trace-go")},
+	{"P1b", "extract, the same", "dd-trace-go behind an adapter", 0.12,
+		extracts("kumihimo"), extracts("dd-trace-go")},
 }
 
 func logs(peer string, bound, all int) func(testing.TB) work {
@@ -135,6 +141,31 @@ func spans(peer string, per int) func(testing.TB) work {
 		}
 		tb.Fatalf("no peer %s", peer)
 		return nil
+	}
+}
+
+func newPropagator(tb testing.TB, peer string) propagation.TextMapPropagator {
+	for _, p := range propagationPeers {
+		if p.name == peer {
+			return p.new()
+		}
+	}
+	tb.Fatalf("no peer %s", peer)
+	return nil
+}
+
+func injects(peer string) func(testing.TB) work {
+	return func(tb testing.TB) work {
+		p := newPropagator(tb, peer)
+		ctx, c := inSpan(p), propagation.HeaderCarrier{}
+		return each(func() { p.Inject(ctx, c) })
+	}
+}
+
+func extracts(peer string) func(testing.TB) work {
+	return func(tb testing.TB) work {
+		p, c := newPropagator(tb, peer), propagation.HeaderCarrier(incomingHeaders())
+		return each(func() { p.Extract(context.Background(), c) })
 	}
 }
 
