@@ -174,12 +174,15 @@ func (t *Telemetry) serve(ctx context.Context, srv *http.Server, conns *connecti
 	}
 }
 
-// drainTime is how much of the grace is the requests' in flight: a little less
-// than Run's watch allows, so that a slow one does not make telemetry stop
-// before its record is in.
+// unwindShare is the share of the requests' time in which those that are cut
+// off can still end their spans and write their records.
+const unwindShare = 8
+
+// drainTime is how much of the grace is the requests' in flight: what Run's
+// watch allows, less what is left to those cut off.
 func (t *Telemetry) drainTime() time.Duration {
 	limit := t.settings.grace - t.flushTime()
-	return limit - limit/8
+	return limit - limit/unwindShare
 }
 
 // drain lets the requests in flight finish.
@@ -187,9 +190,21 @@ func (t *Telemetry) drain(ctx context.Context, srv *http.Server) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.drainTime())
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {
-		return fmt.Errorf("obs: serve: requests were cut off: %w", errors.Join(err, srv.Close()))
+		err = errors.Join(err, srv.Close())
+		t.unwind((t.settings.grace - t.flushTime()) / unwindShare)
+		return fmt.Errorf("obs: serve: requests were cut off: %w", err)
 	}
 	return nil
+}
+
+// unwind waits until no span is open, or the limit is over: http.Server knows
+// of the handlers it has cut off only that their connections are closed, and
+// when Run returns the program may be gone.
+func (t *Telemetry) unwind(limit time.Duration) {
+	const step = 5 * time.Millisecond
+	for waited := time.Duration(0); waited < limit && t.Stats().Spans.Open > 0; waited += step {
+		time.Sleep(step)
+	}
 }
 
 // hasCertificates reports whether srv is to speak TLS.
