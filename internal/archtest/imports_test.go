@@ -17,7 +17,7 @@ type arrow struct {
 }
 
 // leaves are open to every package except the examples and commands.
-var leaves = []string{"internal/obsctx", "internal/redact", "internal/jsonscan"}
+var leaves = []string{"internal/fault", "internal/obsctx", "internal/redact", "internal/jsonscan"}
 
 var arrows = []arrow{
 	{"obs", []string{"obs/logging", "obs/tracing", "obs/tracing/ddagent", "obs/gcpauth", "internal/spanattr", "internal/spanqueue"},
@@ -52,6 +52,7 @@ var arrows = []arrow{
 	{"internal/msgpack", nil, "an encoding knows no domain"},
 	{"internal/ddpayload", []string{"internal/msgpack"}, "it reads what the exporter writes, so it shares no code with it"},
 	{"internal/obsctx", []string{"internal/redact"}, "what everything imports imports next to nothing"},
+	{"internal/fault", nil, "the log and the spans say the same of an error, so it stands below both"},
 	{"internal/redact", []string{"internal/jsonscan"}, "what everything imports imports nothing but how to read JSON"},
 	{"internal/jsonscan", nil, "an encoding knows no domain"},
 	{"internal/archtest", nil, "rules stand outside of what they rule"},

@@ -8,6 +8,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/kumihimo/kumihimo/internal/fault"
 )
 
 const (
@@ -253,7 +255,7 @@ func (b *BufferedWriter) noteBy(note func(n int64) []byte) {
 func writeAll(w io.Writer, p []byte) (n int, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			n, err = 0, fmt.Errorf("panic: %s", printed(v))
+			n, err = 0, fmt.Errorf("panic: %s", fault.Printed(v))
 		}
 	}()
 	if len(p) == 0 {

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kumihimo/kumihimo/internal/fault"
 )
 
 // Errors that bring their stack along: as github.com/pkg/errors has it, and by
@@ -65,34 +67,37 @@ func TestCauses(t *testing.T) {
 		wide = twice{wide}
 	}
 	const plain = "*errors.errorString"
+	cause := func(text, kind string, depth int) fault.Cause {
+		return fault.Cause{Text: text, Kind: kind, Depth: depth}
+	}
 	for _, tt := range []struct {
 		name string
 		err  error
-		want []cause
+		want []fault.Cause
 	}{
 		{"no cause", a, nil},
-		{"a plain wrapper", fmt.Errorf("load: %w", a), []cause{{"a", plain, 0}}},
-		{"plain wrappers", fmt.Errorf("x: %w", fmt.Errorf("load: %w", syscall.ENOENT)), []cause{{"no such file or directory", "syscall.Errno", 0}}},
+		{"a plain wrapper", fmt.Errorf("load: %w", a), []fault.Cause{cause("a", plain, 0)}},
+		{"plain wrappers", fmt.Errorf("x: %w", fmt.Errorf("load: %w", syscall.ENOENT)), []fault.Cause{cause("no such file or directory", "syscall.Errno", 0)}},
 		{"a wrapper that is not quoted", &quietError{"cannot save", fmt.Errorf("write: %w", a)},
-			[]cause{{"write: a", plainWrapper, 0}, {"a", plain, 1}}},
-		{"joined", errors.Join(a, nil, b), []cause{{"a", plain, 0}, {"b", plain, 0}}},
-		{"joined within", fmt.Errorf("save: %w", errors.Join(a, b)), []cause{{"a", plain, 0}, {"b", plain, 0}}},
-		{"two of fmt's", fmt.Errorf("%w and %w", a, b), []cause{{"a", plain, 0}, {"b", plain, 0}}},
-		{"a tree", errors.Join(&quietError{"x", a}, b), []cause{{"x", "*logging.quietError", 0}, {"a", plain, 1}, {"b", plain, 0}}},
+			[]fault.Cause{cause("write: a", "*fmt.wrapError", 0), cause("a", plain, 1)}},
+		{"joined", errors.Join(a, nil, b), []fault.Cause{cause("a", plain, 0), cause("b", plain, 0)}},
+		{"joined within", fmt.Errorf("save: %w", errors.Join(a, b)), []fault.Cause{cause("a", plain, 0), cause("b", plain, 0)}},
+		{"two of fmt's", fmt.Errorf("%w and %w", a, b), []fault.Cause{cause("a", plain, 0), cause("b", plain, 0)}},
+		{"a tree", errors.Join(&quietError{"x", a}, b), []fault.Cause{cause("x", "*logging.quietError", 0), cause("a", plain, 1), cause("b", plain, 0)}},
 		{"unwraps to nothing", nilUnwrap{}, nil},
-		{"panics", &quietError{"x", panicError{}}, []cause{{"!PANIC: Error blew up", "logging.panicError", 0}}},
-		{"a typed nil", &quietError{"x", (*pointerError)(nil)}, []cause{{"<nil>", "*logging.pointerError", 0}}},
+		{"panics", &quietError{"x", panicError{}}, []fault.Cause{cause("!PANIC: Error blew up", "logging.panicError", 0)}},
+		{"a typed nil", &quietError{"x", (*pointerError)(nil)}, []fault.Cause{cause("<nil>", "*logging.pointerError", 0)}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := new(line).causes(tt.err); !cmp.Equal(got, tt.want, cmp.AllowUnexported(cause{})) {
+			if got := new(line).causes(tt.err); !cmp.Equal(got, tt.want) {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 			var want []any
 			var lines string
 			for _, c := range tt.want {
-				want = append(want, map[string]any{"kind": c.kind, "message": c.text})
-				lines += strings.Repeat("  ", c.depth+2) + "↳ " + c.text + "  " + c.kind + "\n"
+				want = append(want, map[string]any{"kind": c.Kind, "message": c.Text})
+				lines += strings.Repeat("  ", c.Depth+2) + "↳ " + c.Text + "  " + c.Kind + "\n"
 			}
 			var buf bytes.Buffer
 			slog.New(NewHandler(&buf, nil)).Error("m", "err", tt.err)

@@ -3,7 +3,8 @@ package logging
 import (
 	"fmt"
 	"log/slog"
-	"reflect"
+
+	"github.com/kumihimo/kumihimo/internal/fault"
 )
 
 // maxResolve bounds LogValuers that return LogValuers, as slog does.
@@ -17,7 +18,7 @@ func resolve(v slog.Value) (rv slog.Value) {
 	orig := v
 	defer func() {
 		if p := recover(); p != nil {
-			rv = slog.StringValue(panicText(orig.Any(), p))
+			rv = slog.StringValue(fault.PanicText(orig.Any(), p))
 		}
 	}()
 	for range maxResolve {
@@ -32,7 +33,7 @@ func resolve(v slog.Value) (rv slog.Value) {
 func errorText(err error) (s string) {
 	defer func() {
 		if p := recover(); p != nil {
-			s = panicText(err, p)
+			s = fault.PanicText(err, p)
 		}
 	}()
 	return err.Error()
@@ -41,7 +42,7 @@ func errorText(err error) (s string) {
 func stringText(v fmt.Stringer) (s string) {
 	defer func() {
 		if p := recover(); p != nil {
-			s = panicText(v, p)
+			s = fault.PanicText(v, p)
 		}
 	}()
 	return v.String()
@@ -51,7 +52,7 @@ func stringText(v fmt.Stringer) (s string) {
 func marshal(v any, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &marshalPanic{panicText(v, p)}
+			err = &marshalPanic{fault.PanicText(v, p)}
 		}
 	}()
 	return f()
@@ -67,50 +68,4 @@ func failureText(err error) string {
 		return p.text
 	}
 	return "!ERROR: " + errorText(err)
-}
-
-func unwrap(err error) (next []error) {
-	defer func() {
-		if recover() != nil {
-			next = nil
-		}
-	}()
-	switch x := err.(type) { //nolint:errorlint // it takes one step of what errors.As would walk
-	case interface{ Unwrap() error }:
-		if e := x.Unwrap(); e != nil {
-			return []error{e}
-		}
-	case interface{ Unwrap() []error }:
-		return x.Unwrap()
-	}
-	return nil
-}
-
-// panicText is what stands in place of v, a method of which panicked with p.
-func panicText(v, p any) string {
-	if rv := reflect.ValueOf(v); rv.Kind() == reflect.Pointer && rv.IsNil() {
-		return "<nil>"
-	}
-	return "!PANIC: " + printed(p)
-}
-
-// printed prints the value of a panic. A composite value is only named: fmt
-// would follow its cycles. So is one whose own methods panic in turn.
-func printed(p any) (s string) {
-	defer func() {
-		if recover() != nil {
-			s = fmt.Sprintf("%T", p)
-		}
-	}()
-	switch x := p.(type) {
-	case error:
-		return x.Error()
-	case fmt.Stringer:
-		return x.String()
-	}
-	switch reflect.ValueOf(p).Kind() {
-	case reflect.Pointer, reflect.Struct, reflect.Map, reflect.Slice, reflect.Array, reflect.Func, reflect.Chan:
-		return fmt.Sprintf("%T", p)
-	}
-	return fmt.Sprint(p)
 }

@@ -31,6 +31,7 @@ type line struct {
 	frames string       // are to follow on lines of their own
 
 	any     encoder
+	textOf  func(error) string // errorText
 	stack   []byte
 	scratch []byte // a copy of buf, to rewrite it
 	clock   clock

@@ -4,14 +4,15 @@ import (
 	"bytes"
 	"log/slog"
 	"runtime"
-	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"github.com/kumihimo/kumihimo/internal/fault"
 )
 
 const (
 	// maxStack bounds stack_trace, message included; the innermost frames stay.
-	maxStack = 8 << 10
+	maxStack = fault.MaxStack
 
 	// maxStackMessage bounds the message that stands before the stack.
 	maxStackMessage = 1 << 10
@@ -44,7 +45,7 @@ func (h *jsonHandler) appendReport(l *line, root *scope, r *slog.Record, site *c
 	}
 	if err != nil && !l.has(root, `"error.kind"`) {
 		l.buf = append(l.buf, `"error.kind":`...)
-		l.buf = appendString(l.buf, errorKind(err))
+		l.buf = appendString(l.buf, fault.Kind(err))
 		l.buf = append(l.buf, ',')
 	}
 	if err != nil && !l.has(root, `"error.causes"`) {
@@ -77,9 +78,9 @@ func (l *line) appendCauses(err error) {
 	l.buf = append(l.buf, `"error.causes":[`...)
 	for _, c := range causes {
 		l.buf = append(l.buf, `{"kind":`...)
-		l.buf = appendString(l.buf, c.kind)
+		l.buf = appendString(l.buf, c.Kind)
 		l.buf = append(l.buf, `,"message":`...)
-		l.buf = appendString(l.buf, truncate(c.text, maxCauseText))
+		l.buf = appendString(l.buf, truncate(c.Text, maxCauseText))
 		l.buf = append(l.buf, "},"...)
 	}
 	l.buf[len(l.buf)-1] = ']'
@@ -91,8 +92,8 @@ func (l *line) appendCauses(err error) {
 // message, an empty line, and what runtime.Stack returns.
 func (l *line) appendStack(message string, site *callSite, err error) {
 	var header, frames []byte
-	if pcs := errorStack(err); len(pcs) > 0 {
-		header, frames = []byte("goroutine 1 [running]:\n"), crashFrames(pcs)
+	if pcs := fault.Callers(err); len(pcs) > 0 {
+		header, frames = []byte(fault.Header), fault.Frames(pcs)
 	} else {
 		if l.stack == nil {
 			l.stack = make([]byte, rawStack)
@@ -110,26 +111,6 @@ func (l *line) appendStack(message string, site *callSite, err error) {
 	}
 	l.buf = appendEscaped(l.buf, frames)
 	l.buf = append(l.buf, `",`...)
-}
-
-// crashFrames prints pcs as runtime.Stack prints frames.
-func crashFrames(pcs []uintptr) (b []byte) {
-	frames := runtime.CallersFrames(pcs)
-	for len(b) < maxStack {
-		f, more := frames.Next()
-		if f.Function != "" {
-			b = append(b, f.Function...)
-			b = append(b, "(...)\n\t"...)
-			b = append(b, f.File...)
-			b = append(b, ':')
-			b = strconv.AppendInt(b, int64(f.Line), 10)
-			b = append(b, '\n')
-		}
-		if !more {
-			break
-		}
-	}
-	return b
 }
 
 // splitStack returns the first line of raw, "goroutine 1 [running]:", and the

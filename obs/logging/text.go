@@ -234,14 +234,14 @@ func (h *textHandler) appendCauses(l *line) {
 		return
 	}
 	for _, c := range l.causes(err) {
-		for range c.depth + 2 {
+		for range c.Depth + 2 {
 			l.buf = append(l.buf, "  "...)
 		}
 		l.buf = append(l.buf, "↳ "...)
-		l.buf = appendPrintable(l.buf, strings.ReplaceAll(c.text, "\n", "; "))
+		l.buf = appendPrintable(l.buf, strings.ReplaceAll(c.Text, "\n", "; "))
 		l.buf = append(l.buf, "  "...)
 		l.buf = h.begin(l.buf, faint)
-		l.buf = append(l.buf, c.kind...)
+		l.buf = append(l.buf, c.Kind...)
 		l.buf = h.end(l.buf)
 		l.buf = append(l.buf, '\n')
 	}

@@ -1,0 +1,104 @@
+package fault
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"runtime"
+	"strconv"
+)
+
+// MaxStack bounds a stack's text; the innermost frames stay.
+const MaxStack = 8 << 10
+
+// Callers returns the program counters, as runtime.Callers has them, of the
+// innermost error of err's chain that keeps some: it was nearest to the fault.
+func Callers(err error) (pcs []uintptr) {
+	for range budget {
+		if s := callersOf(err); len(s) > 0 {
+			pcs = s
+		}
+		next := Unwrap(err)
+		if len(next) == 0 || next[0] == nil {
+			break
+		}
+		err = next[0]
+	}
+	return pcs
+}
+
+// callersOf knows the two shapes that packages of errors agree on: Callers
+// []uintptr, and github.com/pkg/errors' StackTrace, a slice whose elements are
+// uintptrs by another name. The types of the latter all format themselves,
+// which spares other errors the reflection.
+func callersOf(err error) (pcs []uintptr) {
+	defer func() {
+		if recover() != nil {
+			pcs = nil
+		}
+	}()
+	switch x := err.(type) { //nolint:errorlint // each link of the chain is looked at
+	case interface{ Callers() []uintptr }:
+		return x.Callers()
+	case fmt.Formatter:
+		m := reflect.ValueOf(err).MethodByName("StackTrace")
+		if !m.IsValid() || m.Type().NumIn() != 0 || m.Type().NumOut() != 1 {
+			return nil
+		}
+		frames := m.Call(nil)[0]
+		if frames.Kind() != reflect.Slice || frames.Type().Elem().Kind() != reflect.Uintptr {
+			return nil
+		}
+		for i := range frames.Len() {
+			pcs = append(pcs, uintptr(frames.Index(i).Uint()))
+		}
+	}
+	return pcs
+}
+
+// Header begins a stack whose goroutine is not known any more.
+const Header = "goroutine 1 [running]:\n"
+
+// Frames prints pcs as runtime.Stack prints frames.
+func Frames(pcs []uintptr) (b []byte) {
+	frames := runtime.CallersFrames(pcs)
+	for len(b) < MaxStack {
+		f, more := frames.Next()
+		if f.Function != "" {
+			b = append(b, f.Function...)
+			b = append(b, "(...)\n\t"...)
+			b = append(b, f.File...)
+			b = append(b, ':')
+			b = strconv.AppendInt(b, int64(f.Line), 10)
+			b = append(b, '\n')
+		}
+		if !more {
+			break
+		}
+	}
+	return b
+}
+
+// Panicked cuts what ran after a panic from the stack of the goroutine that
+// recovered it, so that the stack begins, and is grouped by, where it
+// happened. A panic that was passed on by deferred functions is followed by
+// several calls of panic, the first of them last.
+func Panicked(stack []byte) []byte {
+	call := bytes.LastIndex(stack, []byte("\npanic("))
+	if call < 0 {
+		return stack
+	}
+	header, rest := bytes.IndexByte(stack, '\n'), stack[call+1:]
+	for range 2 { // the call, and its place
+		_, rest, _ = bytes.Cut(rest, []byte("\n"))
+	}
+	return append(stack[:header+1], rest...)
+}
+
+// Bounded cuts stack at a frame's end so that it has at most MaxStack bytes.
+func Bounded(stack []byte) []byte {
+	if len(stack) <= MaxStack {
+		return stack
+	}
+	return stack[:bytes.LastIndexByte(stack[:MaxStack], '\n')+1]
+}
