@@ -31,6 +31,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/kumihimo/kumihimo/internal/flight"
 	"github.com/kumihimo/kumihimo/internal/obsctx"
 	"github.com/kumihimo/kumihimo/internal/redact"
 )
@@ -107,6 +108,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := newRequest(w, r, p)
 	opts := q.startOptions(append(q.options[:0], h.kind), r, caller)
 	ctx, q.span = h.tracerOf(provider).Start(ctx, q.name, opts...)
+	ctx, q.flight = p.recorder.Begin(ctx)
 	q.ctx, q.r = ctx, r.WithContext(ctx)
 	defer q.finish()
 	h.next.ServeHTTP(&q.w, q.r)
@@ -118,13 +120,14 @@ type pipeline struct {
 	propagator propagation.TextMapPropagator
 	redactor   *redact.Redactor
 	logger     *slog.Logger
+	recorder   *flight.Recorder // nil if there is none
 }
 
 func (h *handler) pipeline(ctx context.Context, provider trace.TracerProvider) pipeline {
 	p := pipeline{logger: h.config.Logger}
 	if s, ok := provider.(obsctx.Source); ok {
 		if from := s.Pipeline(ctx); from != nil {
-			p.propagator, p.redactor = from.Ingress, from.Redactor
+			p.propagator, p.redactor, p.recorder = from.Ingress, from.Redactor, from.Flight
 			if p.logger == nil {
 				p.logger = from.Logger
 			}

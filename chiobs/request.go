@@ -12,6 +12,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/kumihimo/kumihimo/internal/flight"
 	"github.com/kumihimo/kumihimo/obs/logging"
 )
 
@@ -23,6 +24,7 @@ type request struct {
 	ctx     context.Context // carries the span
 	r       *http.Request   // as handed to the next handler
 	span    trace.Span
+	flight  *flight.Flight // of the records that are withheld
 	w       responseWriter
 	started time.Time
 
@@ -125,6 +127,7 @@ func (q *request) clientGone() bool {
 // report ends the span and then logs: what is logged at ERROR after that can
 // no longer become an event of the span, which has it already.
 func (q *request) report(e ending) {
+	defer q.flight.End(e.failed)
 	q.record.Latency = time.Since(q.started)
 	route := routeOf(q.ctx, q.r, q.w.status)
 	name := q.name

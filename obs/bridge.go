@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
+	"github.com/kumihimo/kumihimo/internal/fault"
 	"github.com/kumihimo/kumihimo/internal/obsctx"
 	"github.com/kumihimo/kumihimo/internal/redact"
 )
@@ -90,7 +91,7 @@ func (b *bridge) bind(secret bool, f func(slog.Handler) slog.Handler) slog.Handl
 func (b *bridge) Handle(ctx context.Context, r slog.Record) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("obs: LoggerProvider panicked: %s", sprint(p))
+			err = fmt.Errorf("obs: LoggerProvider panicked: %s", fault.Text(p))
 		}
 	}()
 	inner := b.inner
@@ -144,7 +145,7 @@ func (b *bridge) clean(out, attrs []slog.Attr, secret bool, depth int) []slog.At
 			v = slog.StringValue(errorText(err, b.red))
 			if !exception && depth == 0 {
 				exception = true
-				out = append(out, slog.String(string(semconv.ExceptionTypeKey), errorType(err)),
+				out = append(out, slog.String(string(semconv.ExceptionTypeKey), fault.Kind(err)),
 					slog.String(string(semconv.ExceptionMessageKey), v.String()))
 			}
 		}

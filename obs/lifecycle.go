@@ -9,6 +9,7 @@ import (
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
+	"github.com/kumihimo/kumihimo/internal/fault"
 	"github.com/kumihimo/kumihimo/internal/obsctx"
 	"github.com/kumihimo/kumihimo/obs/tracing/ddagent"
 )
@@ -25,11 +26,17 @@ type Stats struct {
 	// LogErrors is the number of records whose write to Options.LogWriter
 	// failed.
 	LogErrors int64
+
+	// FlightRecorder is zero without one.
+	FlightRecorder FlightStats
 }
 
 // Stats returns the account so far.
 func (t *Telemetry) Stats() Stats {
 	s := Stats{LogErrors: t.failures.Load()}
+	if t.flight != nil {
+		s.FlightRecorder = FlightStats(t.flight.Stats())
+	}
 	if t.spans.stats != nil {
 		s.Spans = t.spans.stats()
 	}
@@ -50,9 +57,10 @@ func (t *Telemetry) Flush(ctx context.Context) error {
 	return errors.Join(err, foreign(), t.flushLogs(ctx))
 }
 
-// Shutdown sends what has ended and stops all that the pipeline runs. At ctx's
-// deadline, or after 8 s if it has none, it gives up and returns an error that
-// says what was left. Records are still written afterwards; spans that end are
+// Shutdown waits for the goroutines of [Go], for at most half of the time, sends
+// what has ended and stops all that the pipeline runs. At ctx's deadline, or
+// after 8 s if it has none, it gives up and returns an error that says what was
+// left. Records are still written afterwards; spans that end are
 // counted as dropped. Further calls wait for the first and return what it
 // returned.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
@@ -71,12 +79,12 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 const unwinding = 40 * time.Millisecond
 
 func (t *Telemetry) stopAll(ctx context.Context) error {
+	errs := []error{t.awaitTasks(ctx)}
 	t.stop()
 	t.level.stop()
 	// Not through the SDK's provider: it would take our processor away, and
 	// spans that end later would vanish uncounted.
 	foreign := t.eachProcessor(ctx, "shutdown", sdktrace.SpanProcessor.Shutdown)
-	var errs []error
 	if t.spans.SpanProcessor != nil {
 		errs = append(errs, t.spans.Shutdown(ctx))
 	}
@@ -98,6 +106,19 @@ func (t *Telemetry) stopAll(ctx context.Context) error {
 		errs = append(errs, await(ctx, guarded(t.buffer.Flush)))
 	}
 	return errors.Join(errs...)
+}
+
+// awaitTasks leaves half of the time to what the goroutines' spans need after.
+func (t *Telemetry) awaitTasks(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	if left := t.tasks.Wait(ctx); left > 0 {
+		return fmt.Errorf("obs: shutdown: %d goroutines of obs.Go had not returned", left)
+	}
+	return nil
 }
 
 // sayFarewell is the last record of our own: what became of the spans.
@@ -161,7 +182,7 @@ func guarded(f func() error) <-chan error {
 	go func() {
 		defer func() {
 			if p := recover(); p != nil {
-				done <- fmt.Errorf("panic: %s", sprint(p))
+				done <- fmt.Errorf("panic: %s", fault.Text(p))
 			}
 		}()
 		done <- f()

@@ -15,7 +15,8 @@
 // settings.go and sampling.go for the configuration, platform.go, project.go
 // and resource.go for where the program runs, agent.go for the agent and its
 // authentication, lifecycle.go and serve.go for the end of a program, and
-// span.go, context.go and transport.go for what code calls while it runs.
+// span.go, go.go, context.go and transport.go for what code calls while it
+// runs.
 // check.go asks every part on a person's behalf, and hints.go has what it tells
 // them.
 // diagnostics.go has our own records, level.go the filter while the program
@@ -40,6 +41,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/kumihimo/kumihimo/internal/braid"
+	"github.com/kumihimo/kumihimo/internal/flight"
 	"github.com/kumihimo/kumihimo/internal/obsctx"
 	"github.com/kumihimo/kumihimo/internal/redact"
 	"github.com/kumihimo/kumihimo/internal/spanqueue"
@@ -69,6 +72,8 @@ type Telemetry struct {
 	failures   atomic.Int64 // failed log writes
 	level      levels
 	buffer     *logging.BufferedWriter // Options.LogWriter, if it is one
+	flight     *flight.Recorder        // nil if not asked for
+	tasks      *obsctx.Tasks
 
 	stop    context.CancelFunc // ends the goroutines below
 	running sync.WaitGroup
@@ -120,7 +125,8 @@ func build(ctx context.Context, opts Options, env environment) (*Telemetry, erro
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	t := &Telemetry{settings: s, stop: stop, shutdownDone: make(chan struct{})}
+	t := &Telemetry{settings: s, stop: stop, shutdownDone: make(chan struct{}),
+		flight: opts.FlightRecorder.recorder(), tasks: obsctx.NewTasks()}
 	t.buildLogs(opts, red)
 	t.buildTraces(opts, red)
 	if s.projectID == "" && (s.platform.google() || s.metadataHost != "") {
@@ -143,6 +149,7 @@ func (t *Telemetry) buildLogs(opts Options, red *redact.Redactor) {
 		ProjectID: s.projectID, LookupProjectID: t.project.ID,
 		Service: s.service, Env: s.env, Version: s.version,
 		Redactor: red, Color: s.color,
+		Braid: newBraid(opts), Flight: t.flight,
 		OnError: func(error) { t.failures.Add(1) },
 	}
 	t.buffer, _ = w.(*logging.BufferedWriter)
@@ -157,6 +164,14 @@ func (t *Telemetry) buildLogs(opts Options, red *redact.Redactor) {
 	}
 	t.logger = slog.New(join(handlers))
 	t.level = levels{filter: s.filter, configured: s.filter.String(), service: s.service, logger: t.internal}
+}
+
+func newBraid(opts Options) *braid.Policy {
+	p := &braid.Policy{Level: slog.LevelError, Status: opts.SpanEventStatus}
+	if opts.SpanEventLevel != nil {
+		p.Level = opts.SpanEventLevel.Level()
+	}
+	return p
 }
 
 func newHandler(w io.Writer, json bool, opts *logging.Options) slog.Handler {
@@ -217,6 +232,7 @@ func (t *Telemetry) buildTraces(opts Options, red *redact.Redactor) {
 		Logger: t.logger, Redactor: red, Disabled: !s.enabled,
 	})
 	p := t.provider.Pipeline(context.Background())
+	p.Flight, p.Tasks = t.flight, t.tasks
 	p.SendBaggage = hostPolicy(opts.BaggageHosts)
 	if opts.PropagationHosts != nil {
 		if p.SendTrace = hostPolicy(opts.PropagationHosts); p.SendTrace == nil {

@@ -51,6 +51,20 @@ type Options struct {
 	// any number.
 	LogSitePerSecond int
 
+	// SpanEventLevel is the lowest level of records that become exception
+	// events of the span they are logged in, whatever the filter says; of one
+	// error a span has one event. It is read once. Default: slog.LevelError; a
+	// level above all makes none.
+	SpanEventLevel slog.Leveler
+
+	// SpanEventStatus lets these records also set the status of their span to
+	// Error, save a server span's: a request may fail a call and succeed.
+	SpanEventStatus bool
+
+	// FlightRecorder, if not nil, keeps what the filter withholds until its
+	// request is known to have gone well.
+	FlightRecorder *FlightRecorder
+
 	// LogWriter receives one Write a record. Default: os.Stdout. A
 	// logging.BufferedWriter gathers them; Shutdown flushes it.
 	LogWriter io.Writer

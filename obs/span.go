@@ -2,18 +2,15 @@ package obs
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/kumihimo/kumihimo/internal/braid"
+	"github.com/kumihimo/kumihimo/internal/flight"
 	"github.com/kumihimo/kumihimo/internal/obsctx"
 	"github.com/kumihimo/kumihimo/internal/redact"
 	"github.com/kumihimo/kumihimo/internal/spanattr"
@@ -22,29 +19,40 @@ import (
 // scope is the instrumentation scope of the spans obs starts.
 const scope = "github.com/kumihimo/kumihimo/obs"
 
-// maxStack bounds the stack recorded with an error.
-const maxStack = 8 << 10
-
-// A Span times one piece of work. It is safe for concurrent use.
+// A Span times one piece of work. It is safe for concurrent use; all methods of
+// a nil Span do nothing.
 type Span struct {
-	span  trace.Span
-	state *obsctx.Trace
+	span   trace.Span
+	state  *obsctx.Trace
+	flight *flight.Flight // nil if the span did not begin it
 }
 
 // Start starts a span named name under the one in ctx, with attrs and the
 // fields of [With] as its attributes, and returns it with a context that
-// carries it. The span belongs to the pipeline of ctx's trace, else to the
-// global one.
+// carries it. An empty name stands for the function that calls Start. Among
+// attrs may be [Kind] and [Link]. The span belongs to the pipeline of ctx's
+// trace, else to the global one; a nil ctx is an empty one.
 //
 // End it with a deferred call, as in the example of [Span.End].
 func Start(ctx context.Context, name string, attrs ...slog.Attr) (context.Context, *Span) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	if name == "" {
+		name = callerName()
+	}
 	var opts []trace.SpanStartOption
 	p := obsctx.PipelineFrom(ctx)
 	if len(attrs) > 0 {
-		opts = append(opts, trace.WithAttributes(spanattr.Append(redactor(p), nil, attrs...)...))
+		opts = startOptions(redactor(p), attrs)
 	}
-	ctx, span := tracer(p).Start(ctx, name, opts...)
-	return ctx, &Span{span: span, state: obsctx.TraceFrom(ctx)}
+	s := &Span{}
+	ctx, s.span = tracer(p).Start(ctx, name, opts...)
+	s.state = obsctx.TraceFrom(ctx)
+	if p != nil && p.Flight != nil {
+		ctx, s.flight = p.Flight.Begin(ctx)
+	}
+	return ctx, s
 }
 
 func tracer(p *obsctx.Pipeline) trace.Tracer {
@@ -69,16 +77,63 @@ func (s *Span) redactor() *redact.Redactor {
 	return nil
 }
 
-// Set adds attrs to the span; an attribute set before is replaced.
-func (s *Span) Set(attrs ...slog.Attr) {
-	if s.span.IsRecording() {
-		s.span.SetAttributes(spanattr.Append(s.redactor(), nil, attrs...)...)
+// Kind is an attribute of [Start] that sets the span's kind: an RPC's client or
+// server, a message's producer or consumer.
+func Kind(k trace.SpanKind) slog.Attr { return slog.Any("span.kind", k) }
+
+// Link is an attribute of [Start], or [Span.Set], that links the span to
+// another one: the message that is worked on, say.
+func Link(to trace.SpanContext, attrs ...slog.Attr) slog.Attr {
+	return slog.Any("span.link", trace.Link{SpanContext: to, Attributes: spanattr.Append(nil, nil, attrs...)})
+}
+
+func startOptions(red *redact.Redactor, attrs []slog.Attr) []trace.SpanStartOption {
+	opts := make([]trace.SpanStartOption, 1, 2)
+	kvs := make([]attribute.KeyValue, 0, len(attrs))
+	for _, a := range attrs {
+		if a.Value.Kind() == slog.KindAny {
+			switch v := a.Value.Any().(type) {
+			case trace.SpanKind:
+				opts = append(opts, trace.WithSpanKind(v))
+				continue
+			case trace.Link:
+				opts = append(opts, trace.WithLinks(v))
+				continue
+			}
+		}
+		kvs = spanattr.Append(red, kvs, a)
 	}
+	opts[0] = trace.WithAttributes(kvs...)
+	return opts
+}
+
+// Set adds attrs to the span while it runs; an attribute set before is
+// replaced. Those that are to stand on the spans below too are given by [With].
+func (s *Span) Set(attrs ...slog.Attr) {
+	if s == nil || s.span == nil || !s.span.IsRecording() {
+		return
+	}
+	kvs := make([]attribute.KeyValue, 0, len(attrs))
+	for _, a := range attrs {
+		if a.Value.Kind() == slog.KindAny {
+			switch v := a.Value.Any().(type) {
+			case trace.SpanKind:
+				continue // a span has it from its start
+			case trace.Link:
+				s.span.AddLink(v)
+				continue
+			}
+		}
+		kvs = spanattr.Append(s.redactor(), kvs, a)
+	}
+	s.span.SetAttributes(kvs...)
 }
 
 // End ends the span. If *err is an error, or the function panics, End records
-// it as an exception event and sets the span's status to Error; the panic goes
-// on. [http.ErrAbortHandler] is not an error.
+// it as an exception event, with its type, text, causes and stack, and sets the
+// span's status to Error; the panic goes on. An error that the span has an
+// event of already, because it was logged, gets no second one, and its stack
+// stands on the innermost span alone. [http.ErrAbortHandler] is not an error.
 //
 // End must itself be deferred, and err must point to a named result:
 //
@@ -87,99 +142,26 @@ func (s *Span) Set(attrs ...slog.Attr) {
 //		defer span.End(&err)
 //
 // In defer func() { span.End(&err) }() a panic would pass unseen, and without
-// a named result so would the error. End(nil) just ends the span.
+// a named result so would the error. End(nil) just ends the span. End may be
+// called on another goroutine than Start; after the first call it does no
+// more than pass a panic on.
 func (s *Span) End(err *error) {
+	if s == nil || s.span == nil {
+		return
+	}
 	p := recover()
+	failed := false
 	switch {
-	case p != nil && p != any(http.ErrAbortHandler):
-		s.recordPanic(p)
-	case err != nil && *err != nil && !isAbort(*err):
-		s.recordError(*err)
+	case p != nil:
+		failed = p != any(http.ErrAbortHandler)
+		braid.Panicked(s.span, s.state, p)
+	case err != nil && *err != nil:
+		failed = true
+		braid.Returned(s.span, s.state, *err)
 	}
 	s.span.End()
+	s.flight.End(failed)
 	if p != nil {
 		panic(p)
 	}
-}
-
-func (s *Span) recordPanic(p any) {
-	if !s.span.IsRecording() {
-		return
-	}
-	err, isError := p.(error)
-	if !isError {
-		s.record(panicValue{p}, fmt.Sprintf("%T", p), sprint(p))
-		return
-	}
-	s.record(err, errorType(err), sprint(err))
-}
-
-func (s *Span) recordError(err error) {
-	if s.span.IsRecording() {
-		s.record(err, errorType(err), sprint(err))
-	}
-}
-
-// panicValue makes an error of a panic's value, one that is the same at each
-// span that the panic passes.
-type panicValue struct{ value any }
-
-func (p panicValue) Error() string { return sprint(p.value) }
-
-// record makes the exception event. The stack is put on the innermost span
-// alone, since the outer ones see the same error on its way up.
-func (s *Span) record(err error, kind, message string) {
-	message = s.redactor().Text(message)
-	kvs := []attribute.KeyValue{
-		semconv.ExceptionType(kind),
-		semconv.ExceptionMessage(message),
-	}
-	if s.state == nil || s.state.FirstSight(err) {
-		kvs = append(kvs, semconv.ExceptionStacktrace(stack()))
-	}
-	s.span.AddEvent(semconv.ExceptionEventName, trace.WithAttributes(kvs...))
-	s.span.SetStatus(codes.Error, message)
-}
-
-func stack() string {
-	b := debug.Stack()
-	return string(b[:min(len(b), maxStack)])
-}
-
-// isAbort reports whether err is, or wraps, http.ErrAbortHandler.
-func isAbort(err error) (abort bool) {
-	defer func() {
-		if recover() != nil { // err's own Is or Unwrap
-			abort = false
-		}
-	}()
-	return errors.Is(err, http.ErrAbortHandler)
-}
-
-// errorType is the type of err beneath the wrappers that say nothing of it.
-func errorType(err error) (kind string) {
-	kind = fmt.Sprintf("%T", err)
-	defer func() {
-		_ = recover() // of err's own Unwrap: the type found so far stands
-	}()
-	for kind == "*fmt.wrapError" {
-		if err = errors.Unwrap(err); err == nil {
-			break
-		}
-		kind = fmt.Sprintf("%T", err)
-	}
-	return kind
-}
-
-// sprint prints v, whatever v's own methods do.
-func sprint(v any) (s string) {
-	defer func() {
-		if p := recover(); p != nil {
-			s = fmt.Sprintf("!PANIC: %v", p)
-		}
-	}()
-	if err, ok := v.(error); ok {
-		return err.Error()
-	}
-	return fmt.Sprint(v)
 }

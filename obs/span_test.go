@@ -228,3 +228,134 @@ func TestPanicsStackOnce(t *testing.T) {
 		}
 	}
 }
+
+type shelf struct{}
+
+func (*shelf) Load(ctx context.Context) string {
+	_, span := Start(ctx, "")
+	defer span.End(nil)
+	s, _ := span.span.(sdktrace.ReadOnlySpan)
+	return s.Name()
+}
+
+func generic[T any](ctx context.Context, _ T) string {
+	return (&shelf{}).Load(ctx) + nameOf(generic[T])
+}
+
+func TestStartNames(t *testing.T) {
+	t.Parallel()
+	_, ctx := recording(t, Options{})
+	for got, want := range map[string]string{
+		(&shelf{}).Load(ctx):    "obs.shelf.Load",
+		generic(ctx, 7):         "obs.shelf.Loadobs.generic.func1",
+		nameOf((&shelf{}).Load): "obs.shelf.Load",
+		nameOf(nil):             "unknown",
+		functionName("gopkg.in/yaml%2ev3.(*Decoder[go.shape.struct { a/b.C }]).Decode.func1"): "yaml.v3.Decoder.Decode.func1",
+		functionName("main.main"): "main.main",
+		functionName(""):          "unknown",
+	} {
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestKindAndLinks(t *testing.T) {
+	t.Parallel()
+	rec, ctx := recording(t, Options{})
+	message := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}})
+	_, span := Start(ctx, "work", Kind(trace.SpanKindConsumer), slog.Int("n", 1), Link(message, slog.String("message.id", "m7")))
+	span.Set(Link(message), Kind(trace.SpanKindServer), slog.Int("m", 2))
+	span.End(nil)
+	s := rec.Ended()[0]
+	if s.SpanKind() != trace.SpanKindConsumer || len(s.Links()) != 2 || !s.Links()[0].SpanContext.Equal(message) || attrsOf(s.Links()[0].Attributes)["message.id"] != "m7" {
+		t.Errorf("got %v, links %v", s.SpanKind(), s.Links())
+	}
+	if a := attrsOf(s.Attributes()); a["n"] != "1" || a["m"] != "2" || len(a) != 2 {
+		t.Errorf("got %v", a)
+	}
+}
+
+// TestMisuse: nil contexts and spans, an End too many, one too late.
+func TestMisuse(t *testing.T) {
+	t.Parallel()
+	rec, ctx := recording(t, Options{})
+	var none *Span
+	none.Set(slog.Int("n", 1))
+	none.End(nil)
+	new(Span).Set()
+	new(Span).End(nil)
+	empty, span := Start(nil, "work") //nolint:staticcheck // on purpose
+	span.End(nil)
+	if empty == nil || With(nil, slog.Int("n", 1)) == nil || With(nil) == nil { //nolint:staticcheck // on purpose
+		t.Error("got a nil context")
+	}
+	Keep(nil) //nolint:staticcheck // on purpose
+	Drop(nil) //nolint:staticcheck // on purpose
+
+	_, span = Start(ctx, "elsewhere")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err := errors.New("x")
+		span.End(&err)
+	}()
+	<-done
+	err := errors.New("late")
+	span.End(&err)
+	span.Set(slog.Int("late", 1))
+	if s := rec.Ended(); len(s) != 1 || s[0].Status().Description != "x" || len(s[0].Events()) != 1 || len(s[0].Attributes()) != 0 {
+		t.Errorf("got %v", s)
+	}
+	var fine error
+	_, span = Start(ctx, "fine")
+	span.End(&fine)
+	if s := rec.Ended()[1]; s.Status().Code != codes.Unset {
+		t.Errorf("got %v", s.Status())
+	}
+}
+
+// TestCausesAndStack: the chain beneath the error, and a stack that begins at
+// the function which failed.
+func TestCausesAndStack(t *testing.T) {
+	t.Parallel()
+	rec, ctx := recording(t, Options{})
+	load := func() (err error) {
+		_, span := Start(ctx, "load")
+		defer span.End(&err)
+		return fmt.Errorf("load: %w", errors.Join(io.EOF, fmt.Errorf("close: %w", listError{"a"})))
+	}
+	if load() == nil {
+		t.Fatal("no error")
+	}
+	a := attrsOf(rec.Ended()[0].Events()[0].Attributes)
+	if got, want := a["error.causes"], `["*errors.errorString: EOF","obs.listError: a"]`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if lines := strings.SplitN(a["exception.stacktrace"], "\n", 3); !strings.Contains(lines[1], "obs.TestCausesAndStack.func1(") {
+		t.Errorf("got %s", a["exception.stacktrace"])
+	}
+}
+
+// TestPanicStack begins where the panic happened, however many spans it passed.
+func TestPanicStack(t *testing.T) {
+	t.Parallel()
+	rec, ctx := recording(t, Options{})
+	var m map[string]int
+	for name, f := range map[string]func(){"boom": explode, "runtime error": func() { m["x"] = 1 }, "nil": func() { _ = *(*int)(nil) }} {
+		before := len(rec.Ended())
+		func() {
+			defer func() { _ = recover() }()
+			ctx, outer := Start(ctx, "outer")
+			defer outer.End(nil)
+			_, inner := Start(ctx, "inner")
+			defer inner.End(nil)
+			f()
+		}()
+		a := attrsOf(rec.Ended()[before].Events()[0].Attributes)
+		first := strings.SplitN(a["exception.stacktrace"], "\n", 3)[1]
+		if !strings.Contains(first, "obs.explode(") && !strings.Contains(first, "obs.TestPanicStack.func") {
+			t.Errorf("%s: got %s", name, a["exception.stacktrace"])
+		}
+	}
+}

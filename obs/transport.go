@@ -15,6 +15,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/kumihimo/kumihimo/internal/fault"
 	"github.com/kumihimo/kumihimo/internal/obsctx"
 	"github.com/kumihimo/kumihimo/internal/redact"
 )
@@ -55,7 +56,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	inject(ctx, p, r)
 	resp, err := t.base.RoundTrip(r)
 	if err != nil {
-		span.SetAttributes(semconv.ErrorTypeKey.String(errorType(err)))
+		span.SetAttributes(semconv.ErrorTypeKey.String(fault.Kind(err)))
 		span.SetStatus(codes.Error, errorText(err, p.Redactor))
 		return resp, err
 	}
@@ -164,4 +165,4 @@ func hostPolicy(hosts []string) func(string) bool {
 }
 
 // errorText is err's text without the secrets of the URLs in it.
-func errorText(err error, red *redact.Redactor) string { return red.Text(sprint(err)) }
+func errorText(err error, red *redact.Redactor) string { return red.Text(fault.Text(err)) }

@@ -17,7 +17,7 @@ type arrow struct {
 }
 
 // leaves are open to every package except the examples and commands.
-var leaves = []string{"internal/fault", "internal/obsctx", "internal/redact", "internal/jsonscan"}
+var leaves = []string{"internal/braid", "internal/fault", "internal/flight", "internal/obsctx", "internal/redact", "internal/jsonscan"}
 
 var arrows = []arrow{
 	{"obs", []string{"obs/logging", "obs/tracing", "obs/tracing/ddagent", "obs/gcpauth", "internal/spanattr", "internal/spanqueue"},
@@ -51,7 +51,9 @@ var arrows = []arrow{
 	{"internal/spanattr", nil, "one vocabulary for all, so it stands below all"},
 	{"internal/msgpack", nil, "an encoding knows no domain"},
 	{"internal/ddpayload", []string{"internal/msgpack"}, "it reads what the exporter writes, so it shares no code with it"},
-	{"internal/obsctx", []string{"internal/redact"}, "what everything imports imports next to nothing"},
+	{"internal/braid", []string{"internal/fault", "internal/obsctx", "internal/redact"}, "the log and the spans meet in it, so it stands below both"},
+	{"internal/flight", nil, "whoever begins a request begins a flight"},
+	{"internal/obsctx", []string{"internal/flight", "internal/redact"}, "what everything imports imports next to nothing"},
 	{"internal/fault", nil, "the log and the spans say the same of an error, so it stands below both"},
 	{"internal/redact", []string{"internal/jsonscan"}, "what everything imports imports nothing but how to read JSON"},
 	{"internal/jsonscan", nil, "an encoding knows no domain"},

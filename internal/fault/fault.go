@@ -31,7 +31,7 @@ func onlyText(kind string) bool {
 
 // Kind is the type of err beneath the wrappers that say nothing of it.
 func Kind(err error) string {
-	kind := typeOf(err)
+	kind := TypeOf(err)
 	for range budget {
 		if kind != plainWrapper {
 			break
@@ -41,12 +41,13 @@ func Kind(err error) string {
 			break
 		}
 		err = next[0]
-		kind = typeOf(err)
+		kind = TypeOf(err)
 	}
 	return kind
 }
 
-func typeOf(v any) string {
+// TypeOf is the type of v.
+func TypeOf(v any) string {
 	if v == nil {
 		return "<nil>"
 	}
@@ -101,7 +102,7 @@ func (w *walk) down(err error, text string, depth int) {
 			continue
 		}
 		w.left--
-		t, kind, below := w.text(c), typeOf(c), depth
+		t, kind, below := w.text(c), TypeOf(c), depth
 		if !onlyText(kind) || !strings.Contains(text, t) {
 			w.found = append(w.found, Cause{t, kind, depth})
 			below++

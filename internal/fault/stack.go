@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"runtime"
 	"strconv"
+	"strings"
 )
 
 // MaxStack bounds a stack's text; the innermost frames stay.
@@ -64,14 +65,7 @@ func Frames(pcs []uintptr) (b []byte) {
 	frames := runtime.CallersFrames(pcs)
 	for len(b) < MaxStack {
 		f, more := frames.Next()
-		if f.Function != "" {
-			b = append(b, f.Function...)
-			b = append(b, "(...)\n\t"...)
-			b = append(b, f.File...)
-			b = append(b, ':')
-			b = strconv.AppendInt(b, int64(f.Line), 10)
-			b = append(b, '\n')
-		}
+		b = appendFrame(b, f)
 		if !more {
 			break
 		}
@@ -79,20 +73,44 @@ func Frames(pcs []uintptr) (b []byte) {
 	return b
 }
 
-// Panicked cuts what ran after a panic from the stack of the goroutine that
-// recovered it, so that the stack begins, and is grouped by, where it
-// happened. A panic that was passed on by deferred functions is followed by
-// several calls of panic, the first of them last.
-func Panicked(stack []byte) []byte {
-	call := bytes.LastIndex(stack, []byte("\npanic("))
-	if call < 0 {
-		return stack
+func appendFrame(b []byte, f runtime.Frame) []byte {
+	if f.Function == "" {
+		return b
 	}
-	header, rest := bytes.IndexByte(stack, '\n'), stack[call+1:]
-	for range 2 { // the call, and its place
-		_, rest, _ = bytes.Cut(rest, []byte("\n"))
+	b = append(b, f.Function...)
+	b = append(b, "(...)\n\t"...)
+	b = append(b, f.File...)
+	b = append(b, ':')
+	b = strconv.AppendInt(b, int64(f.Line), 10)
+	return append(b, '\n')
+}
+
+// Stack returns the stack of pcs, in the form of a crash, from the program's
+// own innermost function on: where a panic is under way, from where it
+// happened. A panic that was passed on by deferred functions is under way
+// several times, the first of them outermost.
+func Stack(pcs []uintptr) []byte {
+	start := 0
+	frames := runtime.CallersFrames(pcs)
+	for i, more := 0, len(pcs) > 0; more; i++ {
+		var f runtime.Frame
+		f, more = frames.Next()
+		if f.Function == "runtime.gopanic" {
+			start = i + 1
+		}
 	}
-	return append(stack[:header+1], rest...)
+	b := []byte(Header)
+	own := false
+	frames = runtime.CallersFrames(pcs)
+	for i, more := 0, len(pcs) > 0; more && len(b) < MaxStack; i++ {
+		var f runtime.Frame
+		f, more = frames.Next()
+		own = own || i >= start && !strings.HasPrefix(f.Function, "runtime.")
+		if own {
+			b = appendFrame(b, f)
+		}
+	}
+	return Bounded(b)
 }
 
 // Bounded cuts stack at a frame's end so that it has at most MaxStack bytes.

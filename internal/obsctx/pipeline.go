@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/kumihimo/kumihimo/internal/flight"
 	"github.com/kumihimo/kumihimo/internal/redact"
 )
 
@@ -23,6 +24,14 @@ type Pipeline struct {
 	// SendBaggage and SendTrace say to which hosts an outgoing request may
 	// carry baggage and trace headers; nil means to none and to all.
 	SendBaggage, SendTrace func(host string) bool
+
+	// Flight keeps the records that are withheld, until their request is known
+	// to have gone well; nil if nobody asked for it.
+	Flight *flight.Recorder
+
+	// Tasks are the goroutines that the program left to the pipeline; nil if it
+	// waits for none.
+	Tasks *Tasks
 }
 
 // Source is a trace.TracerProvider that knows its pipeline, which may depend

@@ -8,7 +8,6 @@ package obsctx
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -63,7 +62,7 @@ type Trace struct {
 	decision  atomic.Pointer[Decision]
 	first     Decision // storage of the first decision, so that it costs no allocation
 	left      atomic.Bool
-	lastError atomic.Pointer[error]
+	sightings atomic.Pointer[sighting] // the latest first
 }
 
 // Decision is a sampling decision in Datadog's terms.
@@ -204,18 +203,4 @@ func NewTrace(ctx context.Context) (context.Context, *Trace) {
 func TraceFrom(ctx context.Context) *Trace {
 	t, _ := ctx.Value(traceKey{}).(*Trace)
 	return t
-}
-
-// FirstSight reports whether err is new to the trace: not the error last seen,
-// nor one that wraps it. An error on its way up through nested spans is so
-// recognised at each of them.
-func (t *Trace) FirstSight(err error) (first bool) {
-	// Errors that cannot be compared, and Is methods, may panic.
-	defer func() {
-		if recover() != nil {
-			first = true
-		}
-	}()
-	last := t.lastError.Swap(&err)
-	return last == nil || !errors.Is(err, *last)
 }

@@ -1,6 +1,7 @@
 package logging
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,6 +18,9 @@ type core struct {
 	lines sync.Pool // of *line
 
 	buffer *BufferedWriter // w, if it is one
+
+	// note renders that n records were dropped.
+	note func(ctx context.Context, message string, n int64) []byte
 
 	mu   sync.Mutex // guards Writes to w
 	w    io.Writer

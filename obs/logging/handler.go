@@ -17,9 +17,10 @@ type jsonHandler struct {
 	bound bound
 }
 
-// Enabled reports whether some rule lets a record of this level through.
-func (h *jsonHandler) Enabled(_ context.Context, level slog.Level) bool {
-	return h.enabled(level)
+// Enabled reports whether some rule lets a record of this level through, or it
+// is of use to the span or the flight recorder of ctx.
+func (h *jsonHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.enabled(level) || h.hears(ctx, level)
 }
 
 // WithAttrs returns a handler that writes attrs before those of each record.
@@ -47,11 +48,12 @@ func (h *jsonHandler) WithGroup(name string) slog.Handler {
 
 // Handle writes r. The error is the Write's.
 func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
-	if h.withheld(&h.sites, r.Level, r.PC) {
-		return nil
-	}
 	if ctx == nil {
 		ctx = context.Background()
+	}
+	if h.withheld(&h.sites, r.Level, r.PC) || !h.enabled(r.Level) && h.hears(ctx, r.Level) {
+		h.aside(ctx, &r)
+		return nil
 	}
 	withheld, ok := h.admit(&r)
 	if !ok {
@@ -60,6 +62,9 @@ func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
 	l := h.line()
 	defer h.release(l)
 	h.appendRecord(ctx, l, &r, withheld)
+	if h.loud(r.Level) {
+		h.alarm(ctx, l, &r, l.failure)
+	}
 	return h.write(l.buf, r.Level)
 }
 

@@ -32,7 +32,7 @@
 // of Cloud Logging and Error Reporting, shorten.go for lines too long; then
 // text.go for people's form, core.go and buffered.go for what is done with a
 // line, and filter.go, filtered.go, gate.go, callsite.go and limit.go for what
-// is written at all.
+// is written at all, aside.go for who else reads it.
 package logging
 
 import (
@@ -42,6 +42,8 @@ import (
 	"maps"
 	"time"
 
+	"github.com/kumihimo/kumihimo/internal/braid"
+	"github.com/kumihimo/kumihimo/internal/flight"
 	"github.com/kumihimo/kumihimo/internal/redact"
 )
 
@@ -84,6 +86,12 @@ type Options struct {
 
 	// Color says whether the text form has colours.
 	Color Color
+
+	// Braid says which records become events of their span, and Flight keeps
+	// those of a request that are withheld. Nil, and nil, is none; package obs
+	// sets them.
+	Braid  *braid.Policy
+	Flight *flight.Recorder
 
 	// OnError is called with the error of each write that failed, or that a
 	// [BufferedWriter] had no room for: one record was lost. It may be called concurrently, and must not log to the handler
@@ -139,13 +147,7 @@ func (o Options) withDefaults() Options {
 func NewHandler(w io.Writer, opts *Options) slog.Handler {
 	c := newCore(w, opts)
 	h := &jsonHandler{core: c, gate: newGate(c.opts), identity: newIdentity(c.opts)}
-	if c.buffer != nil {
-		c.buffer.noteBy(func(n int64) []byte {
-			l := &line{}
-			h.appendRecord(context.Background(), l, dropNote(n), 0)
-			return l.buf
-		})
-	}
+	c.noteBy(h.appendRecord)
 	return h
 }
 
@@ -157,19 +159,22 @@ func NewHandler(w io.Writer, opts *Options) slog.Handler {
 func NewTextHandler(w io.Writer, opts *Options) slog.Handler {
 	c := newCore(w, opts)
 	h := &textHandler{core: c, gate: newGate(c.opts), style: newStyle(w, c.opts.Color)}
-	if c.buffer != nil {
-		c.buffer.noteBy(func(n int64) []byte {
-			l := &line{}
-			h.appendRecord(context.Background(), l, dropNote(n), 0)
-			return l.buf
-		})
-	}
+	c.noteBy(h.appendRecord)
 	return h
 }
 
-// dropNote is the record that a buffer dropped n others.
-func dropNote(n int64) *slog.Record {
-	r := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines were dropped: the writer was too slow, or failed", 0)
-	r.AddAttrs(slog.Int64("dropped", n))
-	return &r
+// noteBy makes of appendRecord what tells that records were dropped.
+func (c *core) noteBy(appendRecord func(context.Context, *line, *slog.Record, int64)) {
+	c.note = func(ctx context.Context, message string, n int64) []byte {
+		r := slog.NewRecord(time.Now(), slog.LevelWarn, message, 0)
+		r.AddAttrs(slog.Int64("dropped", n))
+		l := &line{}
+		appendRecord(ctx, l, &r, 0)
+		return l.buf
+	}
+	if c.buffer != nil {
+		c.buffer.noteBy(func(n int64) []byte {
+			return c.note(context.Background(), "log lines were dropped: the writer was too slow, or failed", n)
+		})
+	}
 }

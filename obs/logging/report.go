@@ -3,7 +3,6 @@ package logging
 import (
 	"bytes"
 	"log/slog"
-	"runtime"
 	"time"
 	"unicode/utf8"
 
@@ -91,15 +90,7 @@ func (l *line) appendCauses(err error) {
 // the logger, in the form of a crash, which Error Reporting parses: the
 // message, an empty line, and what runtime.Stack returns.
 func (l *line) appendStack(message string, site *callSite, err error) {
-	var header, frames []byte
-	if pcs := fault.Callers(err); len(pcs) > 0 {
-		header, frames = []byte(fault.Header), fault.Frames(pcs)
-	} else {
-		if l.stack == nil {
-			l.stack = make([]byte, rawStack)
-		}
-		header, frames = splitStack(l.stack[:runtime.Stack(l.stack, false)], site)
-	}
+	header, frames := l.stackOf(site, err)
 	l.buf = append(l.buf, `"stack_trace":"`...)
 	message = truncate(message, maxStackMessage)
 	l.buf = appendEscaped(l.buf, message)

@@ -82,9 +82,10 @@ func (s style) end(b []byte) []byte {
 	return append(b, "\x1b[0m"...)
 }
 
-// Enabled reports whether some rule lets a record of this level through.
-func (h *textHandler) Enabled(_ context.Context, level slog.Level) bool {
-	return h.enabled(level)
+// Enabled reports whether some rule lets a record of this level through, or it
+// is of use to the span or the flight recorder of ctx.
+func (h *textHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.enabled(level) || h.hears(ctx, level)
 }
 
 // WithAttrs returns a handler that writes attrs before those of each record.
@@ -125,11 +126,12 @@ func (h *textHandler) WithGroup(name string) slog.Handler {
 
 // Handle writes r. The error is the Write's.
 func (h *textHandler) Handle(ctx context.Context, r slog.Record) error {
-	if h.withheld(&h.sites, r.Level, r.PC) {
-		return nil
-	}
 	if ctx == nil {
 		ctx = context.Background()
+	}
+	if h.withheld(&h.sites, r.Level, r.PC) || !h.enabled(r.Level) && h.hears(ctx, r.Level) {
+		h.aside(ctx, &r)
+		return nil
 	}
 	withheld, ok := h.admit(&r)
 	if !ok {
@@ -138,6 +140,9 @@ func (h *textHandler) Handle(ctx context.Context, r slog.Record) error {
 	l := h.line()
 	defer h.release(l)
 	h.appendRecord(ctx, l, &r, withheld)
+	if h.loud(r.Level) {
+		h.alarm(ctx, l, &r, h.firstFailure(l))
+	}
 	return h.write(l.buf, r.Level)
 }
 
@@ -224,12 +229,18 @@ func (h *textHandler) appendFrames(l *line) {
 	}
 }
 
+// firstFailure is the first error of the record in l, its own before those
+// bound.
+func (h *textHandler) firstFailure(l *line) error {
+	if l.failure != nil {
+		return l.failure
+	}
+	return h.failure
+}
+
 // appendCauses adds a line for each error beneath the record's first.
 func (h *textHandler) appendCauses(l *line) {
-	err := l.failure
-	if err == nil {
-		err = h.failure
-	}
+	err := h.firstFailure(l)
 	if err == nil {
 		return
 	}
