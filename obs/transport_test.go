@@ -1,10 +1,14 @@
 package obs
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -210,3 +214,91 @@ func TestTransportWithoutAnswer(t *testing.T) {
 		t.Error("want net/http's own error")
 	}
 }
+
+// TestTransportTemplate: the context's field, the innermost, names the span.
+func TestTransportTemplate(t *testing.T) {
+	t.Parallel()
+	rec, ctx := recording(t, Options{})
+	ctx = With(ctx, slog.String("url.template", "/"), slog.Int("n", 1))
+	ctx = With(ctx, slog.String("url.template", "/users/{id}"))
+	req := &http.Request{Method: "GET", URL: &url.URL{Scheme: "https", Host: "api.example", Path: "/users/7"}}
+	base := &roundTrip{status: 200} // and a nil header
+	resp, err := Transport(base).RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	s := rec.Ended()[0]
+	if a := attrsOf(s.Attributes()); s.Name() != "GET /users/{id}" || a["url.template"] != "/users/{id}" || a["n"] != "1" {
+		t.Errorf("got %q, %v", s.Name(), a)
+	}
+}
+
+// TestTransportRedirects: one span per attempt, each with its number.
+func TestTransportRedirects(t *testing.T) {
+	t.Parallel()
+	rec, ctx := recording(t, Options{})
+	addr := serveTest(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n := len(r.URL.Path); n < 3 {
+			http.Redirect(w, r, r.URL.Path+"x", http.StatusFound)
+		}
+	}))
+	req, err := http.NewRequestWithContext(ctx, "GET", addr+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := http.Client{Transport: Transport(nil)}
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	var got []string
+	for _, s := range rec.Ended() {
+		a := attrsOf(s.Attributes())
+		got = append(got, a["http.response.status_code"]+" "+a["http.request.resend_count"]+" "+a["network.protocol.version"])
+	}
+	if want := []string{"302  1.1", "302 1 1.1", "200 2 1.1"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestTransportErrors: what the base fails with goes on as it is, and says no
+// secret; a base that panics does not leave the span open.
+func TestTransportErrors(t *testing.T) {
+	t.Parallel()
+	rec, ctx := recording(t, Options{})
+	req, err := http.NewRequestWithContext(ctx, "GET", "https://u:planted@api.example/?sig=planted", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() {
+			if p := recover(); p != "base" {
+				t.Errorf("panic: got %v, want the base's", p)
+			}
+		}()
+		resp, err := Transport(roundTripper(func(*http.Request) (*http.Response, error) { panic("base") })).RoundTrip(req)
+		t.Errorf("got %v, %v", resp, err)
+	}()
+	if s := rec.Ended(); len(s) != 1 || s[0].Status().Code != codes.Error {
+		t.Fatalf("got %v, want one span that ended in an error", s)
+	}
+	failure := fmt.Errorf("dial %q: %w", req.URL.String(), context.DeadlineExceeded)
+	resp, err := Transport(roundTripper(func(*http.Request) (*http.Response, error) { return nil, failure })).RoundTrip(req)
+	if resp != nil || err != failure { //nolint:errorlint // the very same
+		t.Errorf("got %v, %v", resp, err)
+	}
+	s := rec.Ended()[1]
+	if text := fmt.Sprint(s.Status(), attrsOf(s.Attributes())); strings.Contains(text, "planted") {
+		t.Errorf("a secret is shown: %s", text)
+	}
+	if got := attrsOf(s.Attributes())["error.type"]; got != "context.deadlineExceededError" {
+		t.Errorf("error.type: got %q", got)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
