@@ -34,7 +34,7 @@ var arrows = []arrow{
 		"what starts processes is linked by who asks for it"},
 	{"obs/gcpauth/rediscache", []string{"obs/gcpauth"},
 		"Redis is linked by who asks for it"},
-	{"obs/devui", []string{"internal/msgpack", "internal/ddpayload", "obs/tracing/ddagent"},
+	{"obs/devui", []string{"internal/msgpack", "internal/ddpayload", "internal/spanattr", "obs/tracing/ddagent"},
 		"the viewer sees spans and records through the SDK's and slog's interfaces; of the exporter it knows the mapping alone, so that what it shows is what the agent gets"},
 	{"obs/emulator", []string{"internal/ddpayload"},
 		"the emulator must not share code with what it checks"},

@@ -103,25 +103,25 @@ func (s *Span) setAttribute(key string, value any) {
 	case []byte:
 		s.setStruct(key, v)
 	default:
-		s.setMeta(key, text(v))
+		s.setMeta(key, Text(v))
 	}
 }
 
-// text makes a string of an attribute's value.
-func text(v any) string {
+// Text makes a string of the value of an attribute.
+func Text(v any) string {
 	switch v := v.(type) {
 	case string:
 		return v
 	case []any:
 		parts := make([]string, len(v))
 		for i, el := range v {
-			parts[i] = text(el)
+			parts[i] = Text(el)
 		}
 		return "[" + strings.Join(parts, ",") + "]"
 	case map[string]any:
 		parts := make([]string, 0, len(v))
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			parts = append(parts, key+":"+text(v[key]))
+			parts = append(parts, key+":"+Text(v[key]))
 		}
 		return "{" + strings.Join(parts, ",") + "}"
 	}

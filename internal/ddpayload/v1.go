@@ -268,7 +268,7 @@ func (r *readerV1) link() (l Link) {
 				if l.Attributes == nil {
 					l.Attributes = make(map[string]string)
 				}
-				l.Attributes[key] = text(v)
+				l.Attributes[key] = Text(v)
 			})
 		case linkState:
 			l.TraceState = r.str()
