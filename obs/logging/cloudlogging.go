@@ -15,7 +15,7 @@ import (
 
 // identity holds the members that say where records come from, rendered once.
 type identity struct {
-	labels  []byte
+	labels  []byte // of Options.Labels
 	datadog []byte // dd.service, dd.env, dd.version
 	service []byte // serviceContext
 
@@ -28,17 +28,11 @@ func newIdentity(o Options) *identity {
 	if o.ProjectID != "" {
 		id.prefix.Store(tracePrefix(o.ProjectID))
 	}
-	if len(o.Labels) > 0 {
-		id.labels = append(id.labels, `"logging.googleapis.com/labels":{`...)
-		for _, k := range slices.Sorted(maps.Keys(o.Labels)) {
-			id.labels = appendString(id.labels, k)
-			id.labels = append(id.labels, ':')
-			id.labels = appendString(id.labels, o.Labels[k])
-			id.labels = append(id.labels, ',')
-		}
-		id.labels[len(id.labels)-1] = '}'
-		id.labels = append(id.labels, ',')
+	labels := make([]pair, 0, len(o.Labels))
+	for _, k := range slices.Sorted(maps.Keys(o.Labels)) {
+		labels = append(labels, pair{appendString(nil, k), appendString(nil, o.Labels[k])})
 	}
+	id.labels = appendLabelMembers(nil, labels)
 	id.datadog = appendTag(id.datadog, `"dd.service":`, o.Service)
 	id.datadog = appendTag(id.datadog, `"dd.env":`, o.Env)
 	id.datadog = appendTag(id.datadog, `"dd.version":`, o.Version)

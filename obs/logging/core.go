@@ -24,7 +24,8 @@ type core struct {
 
 	mu   sync.Mutex // guards Writes to w
 	w    io.Writer
-	torn bool // the last Write ended within a line
+	torn bool  // the last Write ended within a line
+	lost int64 // lines since w last worked
 }
 
 func newCore(w io.Writer, opts *Options) *core {
@@ -72,6 +73,18 @@ func (c *core) tryWrite(b []byte) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	err := c.writeLine(b)
+	switch {
+	case err != nil:
+		c.lost++
+	case c.lost > 0 && c.writeLine(c.lossNote(c.lost)) == nil:
+		c.lost = 0
+	}
+	return err
+}
+
+// writeLine is for who holds mu.
+func (c *core) writeLine(b []byte) error {
 	if c.torn { // else this line would be the end of that one
 		if _, err := writeAll(c.w, []byte("\n")); err != nil {
 			return err

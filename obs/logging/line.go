@@ -23,7 +23,7 @@ type line struct {
 	failure  error // the first error among them
 	ordinary bool  // one is no special field of Cloud Logging
 	access   bool  // one is an httpRequest
-	labels   int   // so many are labels, which are not listed
+	labels   int   // so many are labels, which are not listed; one more if they are too many
 
 	// Of the text form, for a record's own attributes.
 	record bool         // they are being added

@@ -24,6 +24,20 @@
 // write slog.Error, Close and os.Exit. For net/http.Server.ErrorLog there is
 // slog.NewLogLogger(handler, slog.LevelWarn), which has the place.
 //
+// # A closed stdout
+//
+// A Write to a pipe that nobody reads any more fails with EPIPE, which costs
+// the record, and no more: on any descriptor but 1 and 2. There Go's runtime ends
+// the program by SIGPIPE, as Unix expects of what is piped into head, and no
+// handler can see it coming. This package leaves that as it is, for a service
+// whose collector is gone is as a rule better started anew. One that is to
+// outlive the reader of its logs says so in main, and then loses records alone:
+//
+//	signal.Ignore(syscall.SIGPIPE)
+//
+// The same holds for a [BufferedWriter]. A program that is started with stdout
+// closed (>&-) writes to /dev/null: the runtime sees to that.
+//
 // # Reading the code
 //
 // Begin with handler.go for the path of a record to its JSON line, line.go for
@@ -77,8 +91,8 @@ type Options struct {
 	// Reporting's service context. An empty one is left out.
 	Service, Env, Version string
 
-	// Labels are Cloud Logging's labels of every entry: at most 64, a key of at
-	// most 512 bytes. The text form does not show them.
+	// Labels are Cloud Logging's labels of every entry. The text form does not
+	// show them.
 	Labels map[string]string
 
 	// Redactor decides whose values are secret; nil uses the default keys.
@@ -94,8 +108,9 @@ type Options struct {
 	Flight *flight.Recorder
 
 	// OnError is called with the error of each write that failed, or that a
-	// [BufferedWriter] had no room for: one record was lost. It may be called concurrently, and must not log to the handler
-	// that calls it.
+	// [BufferedWriter] had no room for: one record was lost. When the writer works
+	// again, a record says how many were. OnError may be called concurrently, and
+	// must not log to the handler that calls it.
 	OnError func(error)
 }
 
@@ -129,7 +144,9 @@ func (o Options) withDefaults() Options {
 // with an underscore before it. Three of them are the program's to give, at the
 // root: logging.googleapis.com/insertId as a string, …/operation as a group of
 // id, producer, first and last, and …/labels as a group, whose values become
-// strings beside those of [Options.Labels].
+// strings beside those of [Options.Labels]. Labels beyond the first 64, and those
+// with a key above 512 bytes or a value above 64 KiB, stand under
+// "kumihimo.labels" instead: Cloud Logging takes no such entry, or cuts it.
 //
 // Of attributes with one key the last is written, where those of the call come
 // after those of Logger.With, and these after the context's. A [slog.LogValuer]
@@ -173,8 +190,11 @@ func (c *core) noteBy(appendRecord func(context.Context, *line, *slog.Record, in
 		return l.buf
 	}
 	if c.buffer != nil {
-		c.buffer.noteBy(func(n int64) []byte {
-			return c.note(context.Background(), "log lines were dropped: the writer was too slow, or failed", n)
-		})
+		c.buffer.noteBy(c.lossNote)
 	}
+}
+
+// lossNote is the line that says how many others were lost.
+func (c *core) lossNote(n int64) []byte {
+	return c.note(context.Background(), "log lines were dropped: the writer was too slow, or failed", n)
 }

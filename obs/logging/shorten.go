@@ -167,8 +167,8 @@ func (l *line) dropMembers() {
 
 // shortMember is m with a note for its value, or nothing if that were no use.
 func shortMember(m pair) pair {
-	if len(m.key) > minText || reserved(jsonscan.Unquoted(m.key)) {
-		return pair{}
+	if key := jsonscan.Unquoted(m.key); len(key) > minText || reserved(key) && key != restKey {
+		return pair{} // an agent reads it, and would take no note for it
 	}
 	note := strconv.AppendInt([]byte(`"!ERROR: too long: `), int64(len(m.value)), 10)
 	return pair{m.key, append(note, ` bytes"`...)}

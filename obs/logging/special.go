@@ -11,7 +11,25 @@ import (
 const (
 	googlePrefix = "logging.googleapis.com/"
 	labelsKey    = googlePrefix + "labels"
+
+	// restKey is where the labels stand that an entry must not have.
+	restKey = "kumihimo.labels"
 )
+
+// What Cloud Logging takes of labels. It would cut a longer value.
+//
+// https://cloud.google.com/logging/quotas
+const (
+	maxLabels     = 64
+	maxLabelKey   = 512      // bytes
+	maxLabelValue = 64 << 10 // bytes
+)
+
+// fitsLabel reports whether a label's key and value, of these lengths as JSON
+// strings, are within the limits.
+func fitsLabel(key, value int) bool {
+	return key <= maxLabelKey+len(`""`) && value <= maxLabelValue+len(`""`)
+}
 
 // appendSpecial adds a field of the log entry itself that the program may
 // give, if v is of the form that the agents take; else it reports false, and
@@ -75,14 +93,16 @@ func isOperation(attrs []slog.Attr) bool {
 }
 
 // appendLabels adds labels of this entry. There may be several such members,
-// and one of Options.Labels: who ends the line merges them. Values are all
-// made strings, for one that is none costs the entry its labels.
+// and one of Options.Labels, or labels beyond the limits: who ends the line
+// sees to both. Values are all made strings, for one that is none costs the
+// entry its labels.
 func (l *line) appendLabels(attrs []slog.Attr) {
 	start := len(l.buf)
 	l.buf = append(l.buf, `"`+labelsKey+`":{`...)
 	open := len(l.buf)
 	inner := scope{first: len(l.members), depth: 1}
-	l.appendLabelsTo(&inner, attrs)
+	fit := l.appendLabelsTo(&inner, attrs)
+	fit = fit && len(l.members)-inner.first <= maxLabels
 	l.members = l.members[:inner.first]
 	if len(l.buf) == open {
 		l.buf = l.buf[:start]
@@ -91,9 +111,14 @@ func (l *line) appendLabels(attrs []slog.Attr) {
 	l.buf[len(l.buf)-1] = '}'
 	l.buf = append(l.buf, ',')
 	l.labels++
+	if !fit {
+		l.labels++ // to have it merged, alone though it be
+	}
 }
 
-func (l *line) appendLabelsTo(sc *scope, attrs []slog.Attr) {
+// appendLabelsTo reports whether all are short enough.
+func (l *line) appendLabelsTo(sc *scope, attrs []slog.Attr) (fit bool) {
+	fit = true
 	for _, a := range attrs {
 		v := a.Value
 		if v.Kind() == slog.KindLogValuer {
@@ -103,7 +128,7 @@ func (l *line) appendLabelsTo(sc *scope, attrs []slog.Attr) {
 		switch {
 		case kind == slog.KindGroup && a.Key == "" && sc.depth < maxDepth:
 			sc.depth++
-			l.appendLabelsTo(sc, v.Group())
+			fit = l.appendLabelsTo(sc, v.Group()) && fit
 			sc.depth--
 			continue
 		case kind == slog.KindGroup && len(v.Group()) == 0:
@@ -127,16 +152,19 @@ func (l *line) appendLabelsTo(sc *scope, attrs []slog.Attr) {
 			text := string(l.buf[value:])
 			l.buf = appendString(l.buf[:value], text)
 		}
+		fit = fit && fitsLabel(size, len(l.buf)-value)
 		l.buf = append(l.buf, ',')
 		l.add(sc, start, size, sum)
 	}
+	return fit
 }
 
 // A pair is a member of an object in JSON.
 type pair struct{ key, value []byte }
 
 // mergeLabels makes one of the several labels members of the line, which is
-// complete. Of labels with one name the last is kept.
+// complete, with those beyond the limits beside it. Of labels with one name the
+// last is kept.
 func (l *line) mergeLabels() {
 	var room [16]pair
 	labels := room[:0]
@@ -144,7 +172,7 @@ func (l *line) mergeLabels() {
 	l.buf = l.buf[:1]
 	at := -1
 	jsonscan.EachMember(l.scratch, func(key, value []byte) {
-		if string(key) != `"`+labelsKey+`"` {
+		if k := string(key); k != `"`+labelsKey+`"` && k != `"`+restKey+`"` {
 			l.appendMember(key, value)
 			return
 		}
@@ -162,14 +190,38 @@ func (l *line) mergeLabels() {
 		})
 	})
 	rest := len(l.buf)
-	l.buf = append(l.buf, `"`+labelsKey+`":{`...)
-	for _, p := range labels {
-		l.appendMember(p.key, p.value)
-	}
-	l.buf[len(l.buf)-1] = '}'
-	l.buf = append(l.buf, ',')
+	l.buf = appendLabelMembers(l.buf, labels)
 	l.rotate(at, rest)
 	l.endObject()
+}
+
+// appendLabelMembers appends labels as the entry's, and those that Cloud
+// Logging would refuse, the last, under a key of ours.
+func appendLabelMembers(b []byte, labels []pair) []byte {
+	b = appendLabelMember(b, labelsKey, labels, true)
+	return appendLabelMember(b, restKey, labels, false)
+}
+
+func appendLabelMember(b []byte, name string, labels []pair, fitting bool) []byte {
+	start := len(b)
+	b = append(b, '"')
+	b = append(b, name...)
+	b = append(b, `":{`...)
+	open, taken := len(b), 0
+	for _, p := range labels {
+		fits := taken < maxLabels && fitsLabel(len(p.key), len(p.value))
+		if fits {
+			taken++
+		}
+		if fits == fitting {
+			b = appendMember(b, p.key, p.value)
+		}
+	}
+	if len(b) == open {
+		return b[:start]
+	}
+	b[len(b)-1] = '}'
+	return append(b, ',')
 }
 
 // rotate moves what stands from rest on to at.
@@ -181,11 +233,13 @@ func (l *line) rotate(at, rest int) {
 	l.buf = l.buf[:rest+n]
 }
 
-func (l *line) appendMember(key, value []byte) {
-	l.buf = append(l.buf, key...)
-	l.buf = append(l.buf, ':')
-	l.buf = append(l.buf, value...)
-	l.buf = append(l.buf, ',')
+func (l *line) appendMember(key, value []byte) { l.buf = appendMember(l.buf, key, value) }
+
+func appendMember(b, key, value []byte) []byte {
+	b = append(b, key...)
+	b = append(b, ':')
+	b = append(b, value...)
+	return append(b, ',')
 }
 
 // endObject closes the object of the root, which has a member.

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +126,72 @@ func TestLabels(t *testing.T) {
 				if m["after"] != "x" || m["dd.service"] != "shop" || m["message"] != "m" {
 					t.Errorf("others: %s", &buf)
 				}
+			}
+		})
+	}
+}
+
+// TestLabelLimits: what Cloud Logging takes no entry with is kept beside the
+// labels.
+func TestLabelLimits(t *testing.T) {
+	t.Parallel()
+	many := func(from, to int) map[string]any {
+		m := map[string]any{}
+		for i := from; i < to; i++ {
+			m[fmt.Sprintf("k%03d", i)] = fmt.Sprint(i)
+		}
+		return m
+	}
+	options := func(m map[string]any) map[string]string {
+		labels := map[string]string{}
+		for k, v := range m {
+			labels[k] = v.(string)
+		}
+		return labels
+	}
+	group := func(m map[string]any) slog.Attr {
+		var args []any
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			args = append(args, k, m[k])
+		}
+		return slog.Group(labelsKey, args...)
+	}
+	key512, key513 := strings.Repeat("k", 512), strings.Repeat("k", 513)
+	text64K, longer := strings.Repeat("v", 64<<10), strings.Repeat("v", 64<<10+1)
+	for _, tt := range []struct {
+		name       string
+		options    map[string]any
+		bound      slog.Attr
+		call       slog.Attr
+		want, rest map[string]any
+	}{
+		{name: "64 of the options", options: many(0, 64), want: many(0, 64)},
+		{name: "65 of the options", options: many(0, 65), want: many(0, 64), rest: many(64, 65)},
+		{name: "64 at the call", call: group(many(0, 64)), want: many(0, 64)},
+		{name: "100 at the call", call: group(many(0, 100)), want: many(0, 64), rest: many(64, 100)},
+		{name: "100 bound", bound: group(many(0, 100)), want: many(0, 64), rest: many(64, 100)},
+		{name: "from everywhere", options: many(0, 30), bound: group(many(20, 60)), call: group(many(50, 70)), want: many(0, 64), rest: many(64, 70)},
+		{name: "over by the options, then replaced", options: many(0, 70), call: slog.Group(labelsKey, "k069", "69"), want: many(0, 64), rest: many(64, 70)},
+		{name: "long key", call: slog.Group(labelsKey, key512, "1", key513, "2"), want: map[string]any{key512: "1"}, rest: map[string]any{key513: "2"}},
+		{name: "long value", call: slog.Group(labelsKey, "a", text64K, "b", longer), want: map[string]any{"a": text64K}, rest: map[string]any{"b": longer}},
+		{name: "long key of the options", options: map[string]any{key513: "2"}, rest: map[string]any{key513: "2"}},
+		{name: "only long ones", call: slog.Group(labelsKey, slog.Group("", key513, "2")), rest: map[string]any{key513: "2"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var buf bytes.Buffer
+			h := NewHandler(&buf, &Options{Labels: options(tt.options), Service: "shop"}).WithAttrs([]slog.Attr{tt.bound})
+			if err := h.Handle(spanCtx(), record(slog.LevelInfo, "m", tt.call, slog.String("after", "x"))); err != nil {
+				t.Fatal(err)
+			}
+			m := decode(t, buf.Bytes())
+			for key, want := range map[string]map[string]any{labelsKey: tt.want, "kumihimo.labels": tt.rest} {
+				if got, _ := m[key].(map[string]any); !cmp.Equal(got, want) {
+					t.Errorf("%s: want -, got +:\n%s", key, cmp.Diff(want, got))
+				}
+			}
+			if m["after"] != "x" || m["message"] != "m" {
+				t.Errorf("others: %s", &buf)
 			}
 		})
 	}

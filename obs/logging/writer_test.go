@@ -57,41 +57,72 @@ func TestWriteErrors(t *testing.T) {
 }
 
 // TestTornLine: after a line that was written in part the next one begins on
-// its own.
+// its own, and is followed by the number of those that were lost.
 func TestTornLine(t *testing.T) {
 	t.Parallel()
-	out := &sink{}
-	lost := 0
-	logger := slog.New(NewHandler(out, &Options{OnError: func(error) { lost++ }}))
-	out.set(errors.New("no space"), 0)
-	logger.Info("gone, and nothing torn")
-	out.set(nil, 0)
-	logger.Info("whole")
-	first, _ := out.state()
-	decode(t, []byte(first))
-	out.set(errors.New("no space"), 20)
-	logger.Info("torn")
-	out.set(errors.New("no space"), 0)
-	logger.Info("gone")
-	out.set(nil, 0)
-	logger.Info("whole")
-	logger.Info("whole too")
-	text, _ := out.state()
-	lines := strings.SplitAfter(text[len(first):], "\n")
-	if len(lines) != 4 || len(lines[0]) != 21 || lost != 3 {
-		t.Fatalf("%d lost of %q", lost, lines)
-	}
-	for _, l := range lines[1:3] {
-		if m := decode(t, []byte(l)); !strings.HasPrefix(fmt.Sprint(m["message"]), "whole") {
-			t.Errorf("got %s", l)
+	for name, newHandler := range map[string]func(io.Writer, *Options) slog.Handler{"JSON": NewHandler, "text": NewTextHandler} {
+		out := &sink{}
+		lost := 0
+		logger := slog.New(newHandler(out, &Options{OnError: func(error) { lost++ }}))
+		out.set(errors.New("no space"), 0)
+		logger.Info("gone, and nothing torn")
+		out.set(nil, 0)
+		logger.Info("whole")
+		out.set(errors.New("no space"), 20)
+		logger.Info("torn")
+		out.set(errors.New("no space"), 0)
+		logger.Info("gone")
+		out.set(nil, 0)
+		logger.Info("whole")
+		logger.Info("whole too")
+		text, writes := out.state()
+		lines := strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n")
+		want := []string{"whole", "dropped 1", "", "whole", "dropped 2", "whole too"}
+		if len(lines) != len(want) || len(lines[2]) != 21 || lost != 3 || writes != 9 {
+			t.Fatalf("%s: %d lost, %d writes, of %q", name, lost, writes, lines)
+		}
+		for i, l := range lines {
+			if i == 2 { // the torn one
+				continue
+			}
+			said := strings.NewReplacer(`dropped":`, "dropped ", "dropped=", "dropped ").Replace(l)
+			if !strings.Contains(said, want[i]) {
+				t.Errorf("%s: line %d: got %s, want %s", name, i, l, want[i])
+			}
+			if name == "JSON" {
+				decode(t, []byte(strings.TrimSuffix(l, "\n")+"\n"))
+			}
 		}
 	}
 }
 
-// TestSystemErrors: what the kernel says of a pipe without a reader and of a
-// full disk reaches who asks, and nobody else.
-func TestSystemErrors(t *testing.T) {
+// TestLossReportFails: a report that cannot be written is made again, with
+// what was lost since.
+func TestLossReportFails(t *testing.T) {
 	t.Parallel()
+	var kept []string
+	fails := map[int]bool{1: true, 3: true, 4: true} // the first record, the report after the second, the third
+	n := 0
+	w := writerFunc(func(p []byte) (int, error) {
+		if n++; fails[n] {
+			return 0, errors.New("no space")
+		}
+		kept = append(kept, string(p))
+		return len(p), nil
+	})
+	logger := slog.New(NewHandler(w, nil))
+	for range 5 {
+		logger.Info("m")
+	}
+	if len(kept) != 4 || !strings.Contains(kept[2], `"dropped":2}`) || strings.Contains(kept[3], "dropped") {
+		t.Errorf("got %q", kept)
+	}
+}
+
+// TestSystemErrors: what the kernel says of a pipe without a reader and of a
+// full disk reaches who asks, and nobody else. It is not parallel: a process that
+// another test starts has, for a moment, the pipe's reader.
+func TestSystemErrors(t *testing.T) {
 	r, pipe, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
