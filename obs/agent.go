@@ -18,6 +18,7 @@ const agentSocket = "/var/run/datadog/apm.socket"
 // agentSettings say where traces go and how they are let in.
 type agentSettings struct {
 	url      string // empty: no agent
+	shown    string // the url without what could be a secret
 	auth     bool   // with Google ID tokens
 	audience string
 }
@@ -44,7 +45,7 @@ func (r *reader) agent(opts Options, p platform, metadata bool, red *redact.Reda
 		r.fail(source, red.URL(raw), "an http, https or unix URL such as https://agent-xyz.a.run.app or http://localhost:8126")
 		return a
 	}
-	a.url = raw
+	a.url, a.shown = raw, red.URL(raw)
 	a.auth = mode == "google" ||
 		mode == "auto" && (opts.TokenSource != nil || u.Scheme == "https" && (p.google() || metadata))
 	noteSource := modeSource

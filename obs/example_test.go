@@ -16,6 +16,7 @@ import (
 
 	"github.com/kumihimo/kumihimo/obs"
 	"github.com/kumihimo/kumihimo/obs/emulator"
+	"github.com/kumihimo/kumihimo/obs/gcpauth"
 	"github.com/kumihimo/kumihimo/obs/tracing/ddagent"
 )
 
@@ -180,4 +181,41 @@ func ExampleOptions_spanNames() {
 	// Output:
 	// <nil>
 	// shop-queue queue.publish orders
+}
+
+// Why do no traces arrive? Here the service's account may not call the agent.
+func ExampleTelemetry_Check() {
+	ctx := context.Background()
+	cloud, err := emulator.StartCloud(emulator.CloudOptions{
+		Metadata: emulator.MetadataServerOptions{Email: "shop@acme.iam.gserviceaccount.com"},
+		FrontEnd: emulator.FrontEndOptions{Invokers: []string{"inventory@acme.iam.gserviceaccount.com"}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer cloud.Close()
+	tel, err := obs.New(ctx, obs.Options{
+		LogWriter: io.Discard, AgentURL: cloud.FrontEnd.URL(),
+		// On Google Cloud this is left out.
+		TokenSource: gcpauth.Metadata(gcpauth.MetadataOptions{Audience: cloud.FrontEnd.Audience(), Host: cloud.Metadata.Host()}),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer tel.Shutdown(ctx) //nolint:errcheck // there are no spans to lose
+
+	findings := tel.Check(ctx)
+	for _, f := range findings {
+		if f.Hint != "" {
+			fmt.Println(f.Name, f.State)
+			fmt.Println(f.Hint)
+		}
+	}
+	fmt.Println("fine:", findings.Err() == nil)
+	// Output:
+	// frontend failed
+	// gcloud run services add-iam-policy-binding SERVICE --region=REGION --member=serviceAccount:shop@acme.iam.gserviceaccount.com --role=roles/run.invoker
+	// fine: false
 }

@@ -192,6 +192,7 @@ func join(handlers []slog.Handler) slog.Handler {
 type spanSink struct {
 	sdktrace.SpanProcessor
 	stats func() ddagent.Stats
+	probe func(context.Context) ddagent.Probe // nil without an agent
 }
 
 func (t *Telemetry) buildTraces(opts Options, red *redact.Redactor) {
@@ -204,7 +205,7 @@ func (t *Telemetry) buildTraces(opts Options, red *redact.Redactor) {
 		q := spanqueue.New(spanqueue.Options{
 			Exporter: opts.SpanExporter, QueueBytes: opts.QueueBytes, Logger: t.internal, Redactor: red,
 		})
-		t.spans = spanSink{q, q.Stats}
+		t.spans = spanSink{SpanProcessor: q, stats: q.Stats}
 	case s.agent.url != "":
 		e := ddagent.NewExporter(ddagent.Options{
 			URL: s.agent.url, HTTPClient: t.exporterClient(opts, s), QueueBytes: opts.QueueBytes,
@@ -212,7 +213,7 @@ func (t *Telemetry) buildTraces(opts Options, red *redact.Redactor) {
 			Service: s.service, Env: s.env, Version: s.version, Tags: s.tags,
 			UnsampledPerSecond: opts.UnsampledPerSecond, ExternalEnv: s.externalEnv,
 		})
-		t.spans = spanSink{ddagent.NewProcessor(e, ddagent.ProcessorOptions{Map: opts.SpanNames}), e.Stats}
+		t.spans = spanSink{ddagent.NewProcessor(e, ddagent.ProcessorOptions{Map: opts.SpanNames}), e.Stats, e.Probe}
 		s.sampler.AgentRate = e.Rate
 	}
 	if t.spans.SpanProcessor != nil {

@@ -2,6 +2,7 @@ package obs
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -39,7 +40,10 @@ func (p *project) fetch(ctx context.Context, host string, logger *slog.Logger) {
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
 		// Not ProjectIDWithContext: it caches for the process, whatever the host.
 		id, err := client.GetWithContext(ctx, "project/project-id")
-		if id = strings.TrimSpace(id); err == nil && id != "" {
+		if id = strings.TrimSpace(id); err == nil && !isProjectID(id) {
+			err = errors.New("the answer is not a project's id")
+		}
+		if err == nil {
 			p.id.Store(&id)
 			if failing {
 				logger.LogAttrs(ctx, slog.LevelInfo, "Google Cloud project found", slog.String("project", id))
@@ -60,6 +64,20 @@ func (p *project) fetch(ctx context.Context, host string, logger *slog.Logger) {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// isProjectID refuses what is not one, the page of a captive portal for
+// instance. Old projects have a domain before a colon. See
+// https://cloud.google.com/resource-manager/docs/creating-managing-projects.
+func isProjectID(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '.', c == ':':
+		default:
+			return false
+		}
+	}
+	return s != "" && len(s) <= 128
 }
 
 // metadataTransport has no proxy: the metadata server is on this machine.

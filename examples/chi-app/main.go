@@ -8,9 +8,13 @@
 // in miniature (local.go), and shows what the agent received; with
 // DD_TRACE_AGENT_URL and the like set it talks to real ones.
 //
+// With -check it starts nothing: it asks everything that traces need on their
+// way to the agent, says what is wrong and what mends it, and exits with 1 if
+// something is.
+//
 // shop.go and inventory.go are the services, as any service would be written;
-// this file starts them, and tokens.go shares their ID token through Redis if
-// asked to.
+// this file starts them, check.go asks in their place, and tokens.go shares
+// their ID token through Redis if asked to.
 package main
 
 import (
@@ -32,7 +36,12 @@ func main() {
 	flag.StringVar(&c.addr, "addr", "127.0.0.1:8080", "listen on this `address`")
 	flag.StringVar(&c.redis, "redis", "", "share the ID token through the Redis at this `address`")
 	flag.StringVar(&c.redisKey, "redis-key", "", "seal the shared token with the 32 bytes in this `file`, which is made if absent")
+	flag.BoolVar(&c.check, "check", false, "say whether traces would reach the agent, and exit")
 	flag.Parse()
+	run := run
+	if c.check {
+		run = check
+	}
 	if err := run(context.Background(), c); err != nil {
 		fmt.Fprintln(os.Stderr, "chi-app:", err)
 		os.Exit(1)
@@ -46,6 +55,7 @@ const (
 
 type config struct {
 	addr, redis, redisKey string
+	check                 bool
 }
 
 func run(ctx context.Context, c config) (err error) {

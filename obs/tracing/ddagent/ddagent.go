@@ -16,7 +16,8 @@
 // (thin.go). One goroutine (sender.go) takes chunks out, encodes them in the
 // version that the agent speaks (protocol.go, payload_v04.go, payload_v1.go),
 // posts them (client.go, freeze.go) and decides by the answer what becomes of
-// them (health.go, rates.go). stats.go counts.
+// them (health.go, rates.go). stats.go counts. probe.go asks, for
+// people, whether spans would be taken.
 package ddagent
 
 import (

@@ -54,7 +54,7 @@ func (p *protocol) choose(ctx context.Context, c *client) version {
 		return p.version
 	}
 	p.failed = time.Time{}
-	if slices.Contains(in.Endpoints, "/"+tracePaths[v10]) {
+	if in.speaks(v10) {
 		p.version = v10
 	}
 	p.note(in.state)
@@ -84,6 +84,10 @@ func (p *protocol) note(state string) (isNew bool) {
 type agentInfo struct {
 	Endpoints []string `json:"endpoints"`
 	state     string
+}
+
+func (in *agentInfo) speaks(v version) bool {
+	return slices.Contains(in.Endpoints, "/"+tracePaths[v])
 }
 
 // info asks the agent what it speaks. ok is false if it does not say.
