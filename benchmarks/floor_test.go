@@ -74,8 +74,11 @@ func appendEscaped(b []byte, s string) []byte {
 }
 
 // newZerolog returns a function that writes the first five attributes and the
-// three trace fields with zerolog's own API.
+// three trace fields with zerolog's own API. Times have all their digits, and
+// durations are integers, as the others write them.
 func newZerolog(w io.Writer) func() {
+	zerolog.TimeFieldFormat = time.RFC3339Nano
+	zerolog.DurationFieldUnit, zerolog.DurationFieldInteger = time.Nanosecond, true
 	ctx, attrs := recordContext(), recordAttrs()
 	logger := zerolog.New(w)
 	return func() {

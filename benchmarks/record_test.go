@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -129,6 +130,40 @@ func TestRecordParity(t *testing.T) {
 				t.Errorf("want -, got +:\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestFloorParity shows the same of the peers that have no place among the
+// others: one that writes no ids, and one that has an API of its own.
+func TestFloorParity(t *testing.T) {
+	ctx, attrs := recordContext(), recordAttrs()
+	var reference, plain, own bytes.Buffer
+	recordPeers[2].new(t, &reference).LogAttrs(ctx, slog.LevelInfo, recordMessage, attrs...)
+	noIDs.new(t, &plain).LogAttrs(ctx, slog.LevelInfo, recordMessage, attrs...)
+	newZerolog(&own)()
+	t.Logf("%s%s", &plain, &own)
+	for _, tt := range []struct {
+		name    string
+		got     []byte
+		without []string // fields of the reference that the peer does not write
+	}{
+		{"phuslu-noids", plain.Bytes(), []string{"logging.googleapis.com/trace", "logging.googleapis.com/spanId", "logging.googleapis.com/trace_sampled"}},
+		{"zerolog", own.Bytes(), []string{"user", "path", "comment", "gift", "address"}},
+	} {
+		want := decodeRecord(t, reference.Bytes())
+		for _, k := range tt.without {
+			if want[k] == nil {
+				t.Errorf("%s is no field", k)
+			}
+			delete(want, k)
+		}
+		got := decodeRecord(t, tt.got)
+		if level, ok := got["level"].(string); ok {
+			got["level"] = strings.ToUpper(level)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: want -, got +:\n%s", tt.name, diff)
+		}
 	}
 }
 

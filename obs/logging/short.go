@@ -114,6 +114,9 @@ const maxDigits8 = 1e8
 
 // appendDigits8 appends n, which is below maxDigits8.
 func appendDigits8(b []byte, n uint64) []byte {
+	if n < 10 { // as most counts are
+		return append(b, byte('0'+n))
+	}
 	x := digits8(n)
 	zeros := min(bits.TrailingZeros64(x^zeros8)/8, 7)
 	at := len(b)
@@ -131,6 +134,15 @@ type calendar struct {
 
 const daySeconds = 24 * 60 * 60
 
+// inUTC reports whether t's zone is UTC, or looks like it at that time.
+func inUTC(t time.Time) bool {
+	if t.Location() == time.UTC { // spares the look-up, half the cost of a time
+		return true
+	}
+	_, offset := t.Zone()
+	return offset == 0
+}
+
 // append appends t as RFC 3339 in its own zone. Years beyond 9999, which
 // RFC 3339 has not, are written in full.
 func (c *calendar) append(b []byte, t time.Time) []byte {
@@ -139,7 +151,7 @@ func (c *calendar) append(b []byte, t time.Time) []byte {
 		maxUnix = 253402300799 // year 9999
 	)
 	unix := t.Unix()
-	if _, offset := t.Zone(); offset != 0 || unix < minUnix || unix > maxUnix {
+	if !inUTC(t) || unix < minUnix || unix > maxUnix {
 		b = append(b, '"')
 		b = t.AppendFormat(b, time.RFC3339Nano)
 		return append(b, '"')
