@@ -3,7 +3,7 @@
 // request turns out to be of interest. What went well leaves no trace.
 //
 // Read flight.go for what is kept of one request, recorder.go for what bounds
-// all of them.
+// all of them, chunk.go for the memory.
 package flight
 
 import (
@@ -37,7 +37,7 @@ type Flight struct {
 
 	mu      sync.Mutex // guards what follows
 	sink    Sink       // of the first line; other logs' lines are not kept
-	chunks  []chunk    // oldest first
+	chunks  []*chunk   // oldest first
 	records int        // in chunks
 	bytes   int        // capacity of chunks
 	lost    int64      // records not kept since the last ones were written
@@ -45,23 +45,11 @@ type Flight struct {
 	granted bool       // its lines may be written, as far as the rate goes
 	failed  bool       // what comes until its end is of interest too
 
-	first [4]chunk // storage of chunks
+	first [8]*chunk // storage of chunks
 }
 
-// A chunk is a run of lines, each after its length.
-type chunk struct {
-	lines   []byte
-	records int
-}
-
-const (
-	lengthSize = 4
-	firstChunk = 2 << 10
-
-	// chunksAtLeast is how many chunks the bytes of a full flight are in: as
-	// much as one of them is forgotten at a time.
-	chunksAtLeast = 4
-)
+// lengthSize is the size of the length before each line.
+const lengthSize = 4
 
 type key struct{}
 
@@ -102,7 +90,7 @@ func (f *Flight) Add(line []byte, sink Sink) {
 		f.recorder.lost.Add(1)
 		return
 	}
-	c := &f.chunks[len(f.chunks)-1]
+	c := f.chunks[len(f.chunks)-1]
 	c.lines = binary.BigEndian.AppendUint32(c.lines, uint32(len(line)))
 	c.lines = append(c.lines, line...)
 	c.records++
@@ -120,7 +108,7 @@ func (f *Flight) room(n int) bool {
 	}
 	last := len(f.chunks) - 1
 	if last >= 0 {
-		c := &f.chunks[last]
+		c := f.chunks[last]
 		if cap(c.lines)-len(c.lines) >= n && c.records < max(o.Records/chunksAtLeast, 1) {
 			return true
 		}
@@ -129,39 +117,32 @@ func (f *Flight) room(n int) bool {
 	if last >= 0 {
 		size = 2 * cap(f.chunks[last].lines)
 	}
-	size = max(min(size, o.Bytes/chunksAtLeast), n)
-	var spare []byte
+	size = max(min(size, f.recorder.largest), n)
 	for f.bytes+size > o.Bytes || !f.recorder.reserve(size) {
 		if len(f.chunks) == 0 {
 			return false
 		}
-		spare = f.forget()
-	}
-	if cap(spare) == size { // as all are in the long run
-		spare = spare[:0]
-	} else {
-		spare = make([]byte, 0, size)
+		f.forget()
 	}
 	if f.chunks == nil {
 		f.chunks = f.first[:0]
 	}
-	f.chunks = append(f.chunks, chunk{lines: spare})
+	f.chunks = append(f.chunks, f.recorder.chunks.get(size))
 	f.bytes += size
 	return true
 }
 
-// forget drops the oldest chunk, whose storage it returns.
-func (f *Flight) forget() []byte {
+// forget drops the oldest chunk.
+func (f *Flight) forget() {
 	c := f.chunks[0]
 	copy(f.chunks, f.chunks[1:])
-	f.chunks[len(f.chunks)-1] = chunk{}
+	f.chunks[len(f.chunks)-1] = nil
 	f.chunks = f.chunks[:len(f.chunks)-1]
 	f.records -= c.records
 	f.bytes -= cap(c.lines)
 	f.lost += int64(c.records)
 	f.recorder.lost.Add(int64(c.records))
-	f.recorder.release(cap(c.lines))
-	return c.lines
+	f.recorder.release(c)
 }
 
 // Trigger has written what was kept so far, and at the end what comes after.
@@ -210,9 +191,8 @@ func (f *Flight) End(failed bool) {
 // cargo is what is to be written.
 type cargo struct {
 	sink   Sink
-	chunks []chunk
+	chunks []*chunk
 	lost   int64
-	bytes  int
 }
 
 // take returns what was kept, if it may be written.
@@ -225,7 +205,7 @@ func (f *Flight) take() cargo {
 			return cargo{}
 		}
 	}
-	out := cargo{f.sink, append([]chunk(nil), f.chunks...), f.lost, f.bytes}
+	out := cargo{f.sink, append([]*chunk(nil), f.chunks...), f.lost}
 	for _, c := range f.chunks {
 		f.written += len(c.lines)
 	}
@@ -238,7 +218,6 @@ func (f *Flight) write(out cargo) {
 	if out.sink == nil {
 		return
 	}
-	defer f.recorder.release(out.bytes)
 	if out.lost > 0 {
 		out.sink.WriteNote(f, out.lost)
 	}
@@ -250,14 +229,17 @@ func (f *Flight) write(out cargo) {
 			b = b[end:]
 			n++
 		}
+		f.recorder.release(c)
 	}
 	f.recorder.written.Add(n)
 }
 
 // drop lets go of everything that was kept.
 func (f *Flight) drop() {
-	f.recorder.release(f.bytes)
 	f.recorder.withheld(f)
+	for _, c := range f.chunks {
+		f.recorder.release(c)
+	}
 	clear(f.first[:])
 	f.chunks, f.records, f.bytes, f.sink = nil, 0, 0, nil
 }

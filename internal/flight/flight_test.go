@@ -234,3 +234,26 @@ func TestConcurrent(t *testing.T) {
 		t.Errorf("%d bytes retained", r.held.Load())
 	}
 }
+
+// TestChunksAreWiped: what a request left is not to be found in memory.
+func TestChunksAreWiped(t *testing.T) {
+	t.Parallel()
+	var p chunks
+	c := p.get(firstChunk)
+	c.lines = append(c.lines, "secret"...)
+	all := c.lines[:cap(c.lines)]
+	p.put(c)
+	if strings.Contains(string(all), "secret") {
+		t.Error("the chunk keeps its lines")
+	}
+	for size, want := range map[int]int{firstChunk: 0, 4 * firstChunk: 2, firstChunk + 1: -1, 512: -1, firstChunk << classes: -1} {
+		if got := class(size); got != want {
+			t.Errorf("class of %d: got %d, want %d", size, got, want)
+		}
+	}
+	for n, want := range map[int]int{64 << 10: 16 << 10, 100_000: 16 << 10, 4 << 10: 1 << 10, 1 << 20: 256 << 10} {
+		if got := largest(n); got != want {
+			t.Errorf("largest of %d: got %d, want %d", n, got, want)
+		}
+	}
+}

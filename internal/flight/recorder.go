@@ -21,8 +21,10 @@ type Options struct {
 
 // A Recorder makes flights and bounds them. It is safe for concurrent use.
 type Recorder struct {
-	opts Options
-	held atomic.Int64 // bytes, of all flights
+	opts    Options
+	largest int // chunk
+	chunks  chunks
+	held    atomic.Int64 // bytes, of all flights
 
 	written, lost, limited atomic.Int64 // records
 
@@ -33,7 +35,7 @@ type Recorder struct {
 
 // New returns a Recorder.
 func New(o Options) *Recorder {
-	return &Recorder{opts: o, tokens: float64(o.PerSecond)}
+	return &Recorder{opts: o, largest: largest(o.Bytes), tokens: float64(o.PerSecond)}
 }
 
 // Level is the lowest level that is kept.
@@ -85,7 +87,10 @@ func (r *Recorder) reserve(n int) bool {
 	return false
 }
 
-func (r *Recorder) release(n int) { r.held.Add(-int64(n)) }
+func (r *Recorder) release(c *chunk) {
+	r.held.Add(-int64(cap(c.lines)))
+	r.chunks.put(c)
+}
 
 // allow takes a token, of which PerSecond come in a second.
 func (r *Recorder) allow() bool {

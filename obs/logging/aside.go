@@ -19,31 +19,36 @@ func (c *core) hears(ctx context.Context, level slog.Level) bool {
 	return ctx != nil && (c.opts.Flight.Of(ctx, level) != nil || c.opts.Braid.Takes(ctx, level))
 }
 
-// aside does with a record that is withheld what else is to be done with it.
-func (h *jsonHandler) aside(ctx context.Context, r *slog.Record) {
-	if !h.hears(ctx, r.Level) {
-		return
+// aside does with a record that is not to be written what else is to be done
+// with it. It reports whether there was something.
+func (h *jsonHandler) aside(ctx context.Context, r *slog.Record) (taken bool) {
+	f, event := h.opts.Flight.Of(ctx, r.Level), h.opts.Braid.Takes(ctx, r.Level)
+	if f == nil && !event {
+		return false
 	}
 	l := h.line()
 	defer h.release(l)
 	h.appendRecord(ctx, l, r, 0)
-	h.opts.Flight.Of(ctx, r.Level).Add(l.buf, h.core)
-	if h.opts.Braid.Takes(ctx, r.Level) {
+	f.Add(l.buf, h.core)
+	if event {
 		h.toSpan(ctx, l, r, l.failure)
 	}
+	return true
 }
 
-func (h *textHandler) aside(ctx context.Context, r *slog.Record) {
-	if !h.hears(ctx, r.Level) {
-		return
+func (h *textHandler) aside(ctx context.Context, r *slog.Record) (taken bool) {
+	f, event := h.opts.Flight.Of(ctx, r.Level), h.opts.Braid.Takes(ctx, r.Level)
+	if f == nil && !event {
+		return false
 	}
 	l := h.line()
 	defer h.release(l)
 	h.appendRecord(ctx, l, r, 0)
-	h.opts.Flight.Of(ctx, r.Level).Add(l.buf, h.core)
-	if h.opts.Braid.Takes(ctx, r.Level) {
+	f.Add(l.buf, h.core)
+	if event {
 		h.toSpan(ctx, l, r, h.firstFailure(l))
 	}
+	return true
 }
 
 // alarm is called with a record that is about to be written: an error is what

@@ -129,9 +129,11 @@ func (h *textHandler) Handle(ctx context.Context, r slog.Record) error {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	if h.withheld(&h.sites, r.Level, r.PC) || !h.enabled(r.Level) && h.hears(ctx, r.Level) {
-		h.aside(ctx, &r)
-		return nil
+	if withheld := h.withheld(&h.sites, r.Level, r.PC); withheld || !h.enabled(r.Level) {
+		// Of a logger of ours another may have said that it is enabled.
+		if h.aside(ctx, &r) || withheld {
+			return nil
+		}
 	}
 	withheld, ok := h.admit(&r)
 	if !ok {
