@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kumihimo/kumihimo/internal/flight"
 	"github.com/kumihimo/kumihimo/internal/obsctx"
 )
 
@@ -51,6 +52,12 @@ func handleCases(tb testing.TB) []handleCase {
 	filtered.Filter = filter
 	limited := benchOptions(false)
 	limited.SitePerSecond = 100
+	kept := benchOptions(false)
+	kept.Flight = flight.New(flight.Options{Level: slog.LevelDebug, Records: 64, Bytes: 32 << 10, TotalBytes: 1 << 20, PerSecond: 1})
+	request, f := kept.Flight.Begin(spanCtx())
+	tb.Cleanup(func() { f.End(false) })
+	below := half
+	below.Level = slog.LevelDebug
 	h := NewHandler(io.Discard, benchOptions(false))
 	text := NewTextHandler(io.Discard, benchOptions(true))
 	return []handleCase{
@@ -64,6 +71,7 @@ func handleCases(tb testing.TB) []handleCase {
 		{"stack", h, spanCtx(), stacked},
 		{"access", h, spanCtx(), access},
 		{"withheld", NewHandler(io.Discard, filtered), spanCtx(), full},
+		{"kept by the flight recorder", NewHandler(io.Discard, kept), request, below},
 		{"site limit", NewHandler(io.Discard, limited), spanCtx(), full},
 		{"text", text, fields, record(slog.LevelInfo, "m", attrs[3:9]...)},
 	}
