@@ -5,6 +5,7 @@ GOLANGCI_LINT ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 test:
 	go test -race ./...
+	cd obs/gcpauth/adc && go test -race ./...
 
 lint:
 	test -z "$$(gofmt -l .)"

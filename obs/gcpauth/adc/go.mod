@@ -1,0 +1,23 @@
+module github.com/kumihimo/kumihimo/obs/gcpauth/adc
+
+go 1.26.0
+
+replace github.com/kumihimo/kumihimo => ../../..
+
+require (
+	cloud.google.com/go/compute/metadata v0.10.0
+	github.com/kumihimo/kumihimo v0.0.0
+	golang.org/x/oauth2 v0.37.0
+)
+
+require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/go-logr/logr v1.4.4 // indirect
+	github.com/go-logr/stdr v1.2.2 // indirect
+	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
+	go.opentelemetry.io/otel v1.47.0 // indirect
+	go.opentelemetry.io/otel/log v1.47.0 // indirect
+	go.opentelemetry.io/otel/metric v1.47.0 // indirect
+	go.opentelemetry.io/otel/trace v1.47.0 // indirect
+	golang.org/x/sys v0.48.0 // indirect
+)
