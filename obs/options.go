@@ -54,7 +54,8 @@ type Options struct {
 	// SpanEventLevel is the lowest level of records that become exception
 	// events of the span they are logged in, whatever the filter says; of one
 	// error a span has one event. It is read once. Default: slog.LevelError; a
-	// level above all makes none.
+	// level above all makes none. Where a LoggerProvider takes stdout's place
+	// there are none: its records carry the trace themselves.
 	SpanEventLevel slog.Leveler
 
 	// SpanEventStatus lets these records also set the status of their span to
@@ -62,7 +63,7 @@ type Options struct {
 	SpanEventStatus bool
 
 	// FlightRecorder, if not nil, keeps what the filter withholds until its
-	// request is known to have gone well.
+	// request is known to have gone well. It is LogWriter's, and stdout's.
 	FlightRecorder *FlightRecorder
 
 	// LogWriter receives one Write a record. Default: os.Stdout. A
