@@ -15,7 +15,7 @@ import (
 func ExampleNew() {
 	ctx := context.Background()
 	viewer := devui.New(devui.Options{})
-	defer viewer.Shutdown(ctx)
+	defer func() { _ = viewer.Shutdown(ctx) }()
 
 	// With obs it is Options.SpanProcessors and Options.LogHandlers.
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(viewer))
@@ -44,7 +44,7 @@ func ExampleNew() {
 
 func ExampleViewer_Agent() {
 	viewer := devui.New(devui.Options{})
-	defer viewer.Shutdown(context.Background())
+	defer func() { _ = viewer.Shutdown(context.Background()) }()
 
 	// A tracer in any language, with DD_TRACE_AGENT_URL set to this server.
 	agent := httptest.NewServer(viewer.Agent())
