@@ -2,13 +2,16 @@ package chiobs
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
 
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
 
+	"github.com/kumihimo/kumihimo/internal/braid"
 	"github.com/kumihimo/kumihimo/internal/redact"
 )
 
@@ -63,12 +66,20 @@ func sprint(v any) (s string) {
 	return fmt.Sprint(v)
 }
 
-func (x *exception) attributes() []attribute.KeyValue {
-	return []attribute.KeyValue{
-		semconv.ExceptionTypeKey.String(x.kind),
-		semconv.ExceptionMessageKey.String(x.message),
-		semconv.ExceptionStacktraceKey.String(x.stack),
+// addTo makes the panic an event of span. One that has passed inner spans on
+// its way has its stack there.
+func (x *exception) addTo(ctx context.Context, span trace.Span) {
+	fresh, first := braid.PanicAt(ctx, span, x.value)
+	if !fresh {
+		return
 	}
+	kvs := append(make([]attribute.KeyValue, 0, 3),
+		semconv.ExceptionTypeKey.String(x.kind),
+		semconv.ExceptionMessageKey.String(x.message))
+	if first {
+		kvs = append(kvs, semconv.ExceptionStacktraceKey.String(x.stack))
+	}
+	span.AddEvent(semconv.ExceptionEventName, trace.WithAttributes(kvs...))
 }
 
 // logPanic writes the stack in the form of a crash, which Error Reporting

@@ -162,7 +162,7 @@ func (q *request) endSpan(e ending, name, route string) {
 	}
 	q.span.SetAttributes(kvs...)
 	if e.exception != nil {
-		q.span.AddEvent(semconv.ExceptionEventName, trace.WithAttributes(e.exception.attributes()...))
+		e.exception.addTo(q.ctx, q.span)
 		q.span.SetStatus(codes.Error, e.exception.message)
 	} else if e.failed {
 		q.span.SetStatus(codes.Error, "")

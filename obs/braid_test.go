@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -14,6 +16,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/kumihimo/kumihimo/chiobs"
 )
 
 // braided returns a pipeline that keeps its spans.
@@ -156,6 +160,31 @@ func TestSpanEventStatus(t *testing.T) {
 		s := spanOf(t, tel, rec, kind, func(ctx context.Context) { tel.Logger().ErrorContext(ctx, "m", "error", io.EOF) })
 		if s.Status().Code != want || len(s.Events()) != 1 {
 			t.Errorf("%v: got %v with %d events, want %v with one", kind, s.Status(), len(s.Events()), want)
+		}
+	}
+}
+
+// TestPanicOfARequest: the stack is on the innermost span, which the server's
+// is where there is no other.
+func TestPanicOfARequest(t *testing.T) {
+	t.Parallel()
+	for _, inner := range []bool{true, false} {
+		tel, rec := braided(t, Options{})
+		h := chiobs.Config{Provider: tel.TracerProvider()}.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if inner {
+				_, span := Start(r.Context(), "inner")
+				defer span.End(nil)
+			}
+			explode()
+		}))
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+		for i, s := range rec.Ended() {
+			if len(s.Events()) != 1 || s.Status().Code != codes.Error {
+				t.Fatalf("%s: got %d events, %v", s.Name(), len(s.Events()), s.Status())
+			}
+			if stack := attrsOf(s.Events()[0].Attributes)["exception.stacktrace"]; strings.Contains(stack, "obs.explode(") != (i == 0) {
+				t.Errorf("%s: got stack %q", s.Name(), stack)
+			}
 		}
 	}
 }

@@ -96,13 +96,26 @@ func Panicked(span trace.Span, state *obsctx.Trace, p any) {
 		return
 	}
 	s := newSite(span, state)
-	err, ok := p.(error)
-	if !ok {
-		err = panicValue{p}
-	}
 	message := s.red.Text(fault.Text(p))
-	s.event(err, fault.TypeOf(p), message, panicStack)
+	s.event(panicError(p), fault.TypeOf(p), message, panicStack)
 	span.SetStatus(codes.Error, message)
+}
+
+// PanicAt is for who makes the event of a panic itself: fresh reports whether
+// span has none of it yet, first whether no span of the trace has.
+func PanicAt(ctx context.Context, span trace.Span, p any) (fresh, first bool) {
+	s := newSite(span, obsctx.TraceFrom(ctx))
+	if s.state == nil {
+		return true, true
+	}
+	return s.state.Sight(panicError(p), span.SpanContext().SpanID())
+}
+
+func panicError(p any) error {
+	if err, ok := p.(error); ok {
+		return err
+	}
+	return panicValue{p}
 }
 
 // maxFrames bounds what is read of a stack; a panic that passes many spans has
