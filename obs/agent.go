@@ -1,6 +1,7 @@
 package obs
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -132,7 +133,7 @@ func (r *reader) checkAuth(a *agentSettings, opts Options, u *url.URL, source, m
 		return
 	}
 	if !metadata {
-		r.fail(modeSource, "google", "none outside Google Cloud, where no metadata server issues tokens, or Options.TokenSource set")
+		r.fail(modeSource, "google", "none outside Google Cloud, where no metadata server issues tokens, or Options.TokenSource set (gcpauth/adc has one)")
 		return
 	}
 	var audienceSource string
@@ -195,10 +196,14 @@ func (t *Telemetry) refusalHint(status int) string {
 		return ""
 	}
 	r := t.auth.Refusal()
-	if r.Status != status {
+	hint := hintForRefusal(r, t.settings.agent.url)
+	switch {
+	case r.Status != status || hint == "":
 		return ""
+	case r.Role != "":
+		return fmt.Sprintf("%s lacks %s: %s", r.Identity, r.Role, hint)
 	}
-	return hintForRefusal(r, t.settings.agent.url)
+	return fmt.Sprintf("the token of %s is for the audience %q: %s", r.Identity, r.Audience, hint)
 }
 
 // ownTransport is net/http's default one as it was made: what the program has

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kumihimo/kumihimo/obs/emulator"
+	"github.com/kumihimo/kumihimo/obs/gcpauth"
 )
 
 // startCloud starts an emulated cloud and returns the environment that points
@@ -56,7 +57,7 @@ func TestRefusalIsReported(t *testing.T) {
 		want     string
 	}{
 		{"role", emulator.FrontEndOptions{Invokers: []string{"other@acme.iam.gserviceaccount.com"}}, "",
-			"gcloud run services add-iam-policy-binding SERVICE --region=REGION --member=serviceAccount:shop@acme.iam.gserviceaccount.com --role=roles/run.invoker"},
+			"shop@acme.iam.gserviceaccount.com lacks roles/run.invoker: gcloud run services add-iam-policy-binding SERVICE --region=REGION --member=serviceAccount:shop@acme.iam.gserviceaccount.com --role=roles/run.invoker"},
 		{"audience", emulator.FrontEndOptions{Audience: "https://agent-xyz.a.run.app"}, "OBS_AGENT_AUDIENCE=https://other.example",
 			"--add-custom-audiences=https://other.example"},
 	} {
@@ -128,6 +129,40 @@ func TestSocketTakesTokens(t *testing.T) {
 	shutDown(t, tel)
 	if with.Load() == 0 || without.Load() > 0 {
 		t.Errorf("%d payloads came, %d requests had no token", with.Load(), without.Load())
+	}
+}
+
+// TestInsecureByName: tokens over an open line are an error, and the way out is
+// a transport of the program's own.
+func TestInsecureByName(t *testing.T) {
+	t.Parallel()
+	cloud, _ := startCloud(t, emulator.CloudOptions{})
+	const agent = "http://agent.internal:8126"
+	host := "GCE_METADATA_HOST=" + cloud.Metadata.Host()
+	_, err := build(t.Context(), Options{LogWriter: io.Discard, AgentURL: agent, AgentAuth: "google", Audience: "a"}, world(host))
+	if err == nil || !strings.Contains(err.Error(), "Options.AgentURL") || !strings.Contains(err.Error(), "AllowInsecure") {
+		t.Errorf("got %v, want an error that says how", err)
+	}
+	var tokens atomic.Int64
+	own := &gcpauth.Transport{
+		Source: gcpauth.Metadata(gcpauth.MetadataOptions{Audience: "a", Host: cloud.Metadata.Host()}),
+		Origin: agent, AllowInsecure: true,
+		Base: roundTripper(func(r *http.Request) (*http.Response, error) {
+			if strings.HasPrefix(r.Header.Get("Authorization"), "Bearer eyJ") {
+				tokens.Add(1)
+			}
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("OK"))}, nil
+		}),
+	}
+	tel, err := build(t.Context(), Options{LogWriter: io.Discard, AgentURL: agent, AgentAuth: "none", HTTPClient: &http.Client{Transport: own}}, world(host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, span := tel.TracerProvider().Tracer("").Start(context.Background(), "work")
+	span.End()
+	shutDown(t, tel)
+	if tokens.Load() == 0 || tel.Stats().Spans.Sent != 1 {
+		t.Errorf("%d requests had a token, the account is %+v", tokens.Load(), tel.Stats().Spans)
 	}
 }
 

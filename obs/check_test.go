@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -412,5 +413,48 @@ func TestProjectIsNoPage(t *testing.T) {
 	eventually(t, "report", func() bool { return strings.Contains(out.String(), "does not tell the project") })
 	if id := tel.project.ID(); id != "" || strings.Contains(out.String(), "sign in") {
 		t.Errorf("the project is %q:\n%s", id, out.String())
+	}
+}
+
+// TestCheckAfterAFailure: what the source gives now is told apart from what the
+// exporter has.
+func TestCheckAfterAFailure(t *testing.T) {
+	t.Parallel()
+	var down atomic.Bool
+	down.Store(true)
+	cloud, env := startCloud(t, emulator.CloudOptions{Metadata: emulator.MetadataServerOptions{Fault: func(w http.ResponseWriter, r *http.Request) bool {
+		if !down.Load() {
+			return false
+		}
+		w.WriteHeader(503)
+		return true
+	}}})
+	tel, err := build(t.Context(), Options{LogWriter: io.Discard}, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tel.tokens.Token(t.Context()); err == nil {
+		t.Fatal("got a token of a server that is down")
+	}
+	down.Store(false)
+	byName := map[string]Finding{}
+	for _, f := range tel.Check(t.Context()) {
+		byName[f.Name] = f
+	}
+	if got := byName["token"]; got.State != stateOK {
+		t.Errorf("got %+v", got)
+	}
+	// The pause is a second at least, unless this machine is very busy.
+	if got := byName["frontend"]; got.State != stateOK && !strings.Contains(got.Hint, "asked again within 30 s") {
+		t.Errorf("got %+v", got)
+	}
+	shutDown(t, tel)
+	for _, f := range tel.Check(t.Context()) {
+		if f.Name == "frontend" && (f.State != stateFailed || !strings.Contains(f.Detail, "shut down")) {
+			t.Errorf("after Shutdown: got %+v", f)
+		}
+	}
+	if n := cloud.Agent.Requests(); n != 0 {
+		t.Errorf("the agent got %d payloads", n)
 	}
 }

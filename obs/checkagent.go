@@ -43,6 +43,9 @@ func (c *checkup) frontEnd(ctx context.Context) Finding {
 	case c.refused:
 		return skipped("there is no ID token to send: see token")
 	}
+	if err := c.unsent(ctx); err != nil {
+		return failed(err.Error(), "see token; a source that failed is asked again within 30 s: ask here again then")
+	}
 	p := c.probe(ctx)
 	switch {
 	case p.Status == 0:
@@ -51,6 +54,17 @@ func (c *checkup) frontEnd(ctx context.Context) Finding {
 		return c.refusal()
 	}
 	return ok(p.url + " lets " + c.identity() + " in")
+}
+
+// unsent says why the exporter has no token, though the source has just given
+// one: after a failure it is not asked again for a while.
+func (c *checkup) unsent(ctx context.Context) error {
+	if c.t.tokens == nil {
+		return nil
+	}
+	_, err := bounded(ctx, c.t.tokens.Token)
+	c.refused = err != nil
+	return err
 }
 
 // refusal is about the token that was sent, the second one if there were two.

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -205,6 +206,10 @@ func TestBackendsDown(t *testing.T) {
 		{"agent", []string{"DD_TRACE_AGENT_URL=http://" + dead}, nil,
 			"does not take spans", "30 ended, 0 sent, 30 lost"},
 		{"metadata server", authenticated, nil,
+			"no ID token", "30 ended, 0 sent, 30 lost"},
+		{"metadata server that lies", append(slices.Clone(authenticated), "GCE_METADATA_HOST="+strings.TrimPrefix(site(t, func(w http.ResponseWriter, _ *http.Request) {
+			io.WriteString(w, "<html>sign in</html>")
+		}), "http://")), nil,
 			"no ID token", "30 ended, 0 sent, 30 lost"},
 		{"metadata server, asked for the project", authenticated, nil,
 			"does not tell the project", "30 ended, 0 sent, 30 lost"},
