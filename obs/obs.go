@@ -15,10 +15,9 @@
 // settings.go and sampling.go for the configuration, platform.go, project.go
 // and resource.go for where the program runs, agent.go for the agent and its
 // authentication, lifecycle.go and serve.go for the end of a program, and
-// span.go, go.go, context.go and transport.go for what code calls while it
-// runs.
-// check.go asks every part on a person's behalf, and hints.go has what it tells
-// them.
+// span.go, name.go, go.go, context.go and transport.go for what code calls while
+// it runs. flight.go has the flight recorder's options. check.go asks every
+// part on a person's behalf, and hints.go has what it tells them.
 // diagnostics.go has our own records, level.go the filter while the program
 // runs, stdlog.go the log package's output, bridge.go the way to
 // OpenTelemetry's logs.

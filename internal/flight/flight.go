@@ -61,6 +61,9 @@ func (f *Flight) Value(k any) any {
 	return f.Context.Value(k)
 }
 
+// String keeps who prints the context from reading what the lock guards.
+func (f *Flight) String() string { return "flight" }
+
 // From returns the flight of ctx that has not ended, or nil.
 func From(ctx context.Context) *Flight {
 	if f, ok := ctx.Value(key{}).(*Flight); ok && !f.ended.Load() {

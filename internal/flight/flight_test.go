@@ -87,6 +87,10 @@ func TestContext(t *testing.T) {
 	if r.Of(ctx, slog.LevelDebug) != f || r.Of(ctx, slog.LevelDebug-1) != nil || other.Of(ctx, slog.LevelError) != nil {
 		t.Error("the context does not carry what it should")
 	}
+	f.Add([]byte("planted"), &sink{})
+	if got := fmt.Sprintf("%v %+v", ctx, f); strings.Contains(got, "planted") || got != "flight flight" {
+		t.Errorf("got %s", got)
+	}
 	if _, again := r.Begin(ctx); again != nil {
 		t.Error("a flight within a flight")
 	}
