@@ -94,8 +94,8 @@ func culprit(n int) {
 	if n > 0 {
 		culprit(n - 1)
 	}
-	var m map[int]int
-	m[n]++
+	s := make([]int, n)
+	s[n]++
 }
 
 func TestStack(t *testing.T) {
