@@ -1,13 +1,16 @@
 package obs
 
 import (
+	"context"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
 
+	"github.com/kumihimo/kumihimo/internal/obsctx"
 	"github.com/kumihimo/kumihimo/internal/redact"
 )
 
@@ -20,7 +23,20 @@ type environment struct {
 	program  string // os.Args[0]
 }
 
-func processEnvironment() environment {
+// hermetic is the environment of a test's pipeline: no records but the test's.
+var hermetic = map[string]string{"DD_TRACE_STARTUP_LOGS": "false"}
+
+// environmentOf returns the process's, or an empty one for a test's pipeline,
+// which must not depend on where the test runs.
+func environmentOf(ctx context.Context) environment {
+	if obsctx.Hermetic(ctx) {
+		return environment{
+			lookup:   func(name string) (string, bool) { v, ok := hermetic[name]; return v, ok },
+			readFile: func(string) ([]byte, error) { return nil, fs.ErrNotExist },
+			isSocket: func(string) bool { return false },
+			program:  os.Args[0],
+		}
+	}
 	return environment{
 		lookup:   os.LookupEnv,
 		readFile: os.ReadFile,

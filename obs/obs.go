@@ -87,7 +87,7 @@ type Telemetry struct {
 // mistake in opts and the environment; an agent, a metadata server or a Redis
 // that is down is no mistake. ctx bounds New alone.
 func New(ctx context.Context, opts Options) (*Telemetry, error) {
-	return build(ctx, opts, processEnvironment())
+	return build(ctx, opts, environmentOf(ctx))
 }
 
 // initialized guards the process-wide globals of slog and OpenTelemetry.

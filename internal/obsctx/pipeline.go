@@ -63,3 +63,14 @@ func Suppress(ctx context.Context) context.Context {
 func Suppressed(ctx context.Context) bool {
 	return ctx.Value(suppressKey{}) != nil
 }
+
+type hermeticKey struct{}
+
+// WithoutEnvironment marks ctx for obs.New: the pipeline made with it takes
+// nothing from the environment.
+func WithoutEnvironment(ctx context.Context) context.Context {
+	return context.WithValue(ctx, hermeticKey{}, true)
+}
+
+// Hermetic reports whether ctx is so marked.
+func Hermetic(ctx context.Context) bool { return ctx.Value(hermeticKey{}) != nil }

@@ -1,61 +1,28 @@
-// Package obstest binds Google Cloud and a Datadog Agent in miniature to the
-// life of a test.
+// Package obstest lets a test assert on telemetry: a [Recorder] is a pipeline
+// of production's making whose spans and records stay in the test.
 //
-//	func TestTelemetryArrives(t *testing.T) {
-//		cloud := obstest.StartCloud(t, emulator.CloudOptions{})
-//		for name, value := range cloud.Environ() {
-//			t.Setenv(name, value)
-//		}
-//		... // run the program
-//		spans, err := cloud.Agent.WaitSpans(t.Context(), 3)
-//		...
+//	func TestCheckout(t *testing.T) {
+//		t.Parallel()
+//		rec := obstest.New(t)
+//		shop.Checkout(rec.Context(), "order 7")
+//		rec.Want(`
+//			checkout
+//			  INFO order paid order.id=7
+//			  charge error="card declined"
+//		`)
 //	}
 //
-// It is the one package that imports testing, and so is not for programs; they
-// have package obs/emulator.
+// The code under test needs no change: slog's default logger, OpenTelemetry's
+// globals, obs and chiobs all lead to the recorder of the context they are
+// given, so tests in parallel do not see each other. What is given no such
+// context is printed on stderr and belongs to no test.
+//
+// The Start functions bind Google Cloud and a Datadog Agent in miniature, of
+// package obs/emulator, to a test's life, for tests of the way out.
+//
+// Read recorder.go first, then route.go for how telemetry finds its test,
+// trace.go and tree.go for what a test looks at, check.go for how it says what
+// it wants, leak.go for what must be over when it ends, and start.go for the
+// emulators. It is the one package that imports testing, and so is not for
+// programs.
 package obstest
-
-import (
-	"testing"
-
-	"github.com/kumihimo/kumihimo/obs/emulator"
-)
-
-// StartMetadataServer is [emulator.StartMetadataServer] until the test ends.
-func StartMetadataServer(t testing.TB, o emulator.MetadataServerOptions) *emulator.MetadataServer {
-	t.Helper()
-	return start(t, emulator.StartMetadataServer, o)
-}
-
-// StartFrontEnd is [emulator.StartFrontEnd] until the test ends.
-func StartFrontEnd(t testing.TB, o emulator.FrontEndOptions) *emulator.FrontEnd {
-	t.Helper()
-	return start(t, emulator.StartFrontEnd, o)
-}
-
-// StartAgent is [emulator.StartAgent] until the test ends.
-func StartAgent(t testing.TB, o emulator.AgentOptions) *emulator.Agent {
-	t.Helper()
-	return start(t, emulator.StartAgent, o)
-}
-
-// StartCloud is [emulator.StartCloud] until the test ends.
-func StartCloud(t testing.TB, o emulator.CloudOptions) *emulator.Cloud {
-	t.Helper()
-	return start(t, emulator.StartCloud, o)
-}
-
-// start fails the test if a part cannot be started, and closes it at the end.
-func start[O any, P interface{ Close() error }](t testing.TB, starter func(O) (P, error), o O) P {
-	t.Helper()
-	part, err := starter(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := part.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return part
-}

@@ -1,0 +1,231 @@
+package obstest
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Check compares what was recorded with a tree, and returns an error that
+// shows where they part:
+//
+//	GET /orders/{id} server http.response.status_code=200
+//	  INFO order loaded order.id=7
+//	  order.load
+//	    …
+//
+// A line is a span's name or a record's severity and message, two spaces (or a
+// tab) below the span it belongs to, in the order they began and were written.
+// What follows it must be among its attributes or fields: the kind of a span
+// unless that is internal, key=value as slog's text handler prints them, and
+// for a span that failed error= with the status's description. Attributes that
+// the line does not name may be there. "…" or "..." stands for any lines at its
+// depth and below. Durations and ports of this machine compare equal.
+//
+// While spans are open that may be on their way, a server's after its answer
+// above all, Check waits for up to 5 s until what is recorded is what is wanted.
+func (r *Recorder) Check(want string) error {
+	r.t.Helper()
+	for wait := time.Millisecond; ; wait *= 2 {
+		settled := !r.anyOpen()
+		err := r.compare(want)
+		if err == nil || settled || wait > checkWait {
+			return err
+		}
+		time.Sleep(wait)
+	}
+}
+
+const checkWait = 2500 * time.Millisecond // the last pause; all of them are twice as long
+
+func (r *Recorder) anyOpen() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.open) > 0
+}
+
+func (r *Recorder) compare(want string) error {
+	r.t.Helper()
+	traces := r.Traces()
+	got := lines(traces)
+	ids := idsOf(traces)
+	for i := range got {
+		got[i] = got[i].normalized(ids)
+	}
+	return compare(parseTree(want), got)
+}
+
+// Want is [Recorder.Check], and fails the test with its error.
+func (r *Recorder) Want(tree string) {
+	r.t.Helper()
+	if err := r.Check(tree); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// Golden compares what was recorded, whole, with a file. Times are left out;
+// ids, durations and ports are replaced by names. If the test binary has a flag
+// -update and it is set, the file is written instead.
+func (r *Recorder) Golden(path string) {
+	r.t.Helper()
+	traces := r.Traces()
+	ids := idsOf(traces)
+	var b strings.Builder
+	for _, l := range lines(traces) {
+		b.WriteString(l.normalized(ids).String() + "\n")
+	}
+	if f := flag.Lookup("update"); f != nil && f.Value.String() == "true" {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(b.String()), 0o644)); err != nil {
+			r.t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		r.t.Fatalf("%v (go test -update writes it, where the test defines that flag)", err)
+	}
+	if string(want) != b.String() {
+		r.t.Errorf("%s differs:\n%s", path, diff(strings.Split(string(want), "\n"), strings.Split(b.String(), "\n")))
+	}
+}
+
+// wanted is a line of the tree to compare with.
+type wanted struct {
+	depth int
+	text  string // as it stands
+	any   bool   // any lines, at this depth and below
+}
+
+// parseTree takes the indentation that all lines share away.
+func parseTree(tree string) (out []wanted) {
+	var shared *string
+	all := strings.Split(tree, "\n")
+	all = slices.DeleteFunc(all, func(l string) bool { return strings.TrimSpace(l) == "" })
+	for _, l := range all {
+		margin := l[:len(l)-len(strings.TrimLeft(l, " \t"))]
+		if shared == nil {
+			shared = &margin
+		}
+		for !strings.HasPrefix(margin, *shared) {
+			*shared = (*shared)[:len(*shared)-1]
+		}
+	}
+	for _, l := range all {
+		l = strings.TrimPrefix(l, *shared)
+		text := strings.TrimLeft(l, " \t")
+		margin := strings.ReplaceAll(l[:len(l)-len(text)], "\t", "  ")
+		text = strings.TrimSpace(text)
+		out = append(out, wanted{len(margin) / 2, normal(text), text == "…" || text == "..."})
+	}
+	return out
+}
+
+// matches reports whether l is what w wants.
+func (w wanted) matches(l line) bool {
+	if w.depth != l.depth {
+		return false
+	}
+	rest, ok := strings.CutPrefix(w.text, l.head)
+	if !ok {
+		return false
+	}
+	for rest != "" {
+		if rest[0] != ' ' {
+			return false
+		}
+		rest = strings.TrimLeft(rest, " ")
+		part := ""
+		for _, p := range append([]string{l.kind}, l.attrs...) {
+			if tail, ok := strings.CutPrefix(rest, p); ok && len(p) > len(part) && (tail == "" || tail[0] == ' ') {
+				part = p
+			}
+		}
+		if part == "" {
+			return rest == ""
+		}
+		rest = rest[len(part):]
+	}
+	return true
+}
+
+// compare walks both trees until they part.
+func compare(want []wanted, got []line) error {
+	i, j := 0, 0
+	for i < len(want) {
+		switch {
+		case want[i].any:
+			for j < len(got) && got[j].depth >= want[i].depth && (i+1 == len(want) || !want[i+1].matches(got[j])) {
+				j++
+			}
+		case j < len(got) && want[i].matches(got[j]):
+			j++
+		default:
+			return parted(want, got, i, j)
+		}
+		i++
+	}
+	if j < len(got) {
+		return parted(want, got, i, j)
+	}
+	return nil
+}
+
+func parted(want []wanted, got []line, i, j int) error {
+	var b strings.Builder
+	for _, l := range got[:j] {
+		b.WriteString("    " + l.brief() + "\n")
+	}
+	for _, w := range want[i:] {
+		b.WriteString("  - " + strings.Repeat("  ", w.depth) + w.text + "\n")
+	}
+	for k, l := range got[j:] {
+		if k > 0 {
+			b.WriteString("  + " + l.brief() + "\n")
+		} else {
+			b.WriteString("  + " + l.String() + "\n")
+		}
+	}
+	return fmt.Errorf("telemetry differs (- wanted, + recorded):\n%s", &b)
+}
+
+// brief is l without its attributes.
+func (l line) brief() string { return line{depth: l.depth, head: l.head, kind: l.kind}.String() }
+
+// diff prints the lines of a and b, those they have in common once.
+func diff(a, b []string) string {
+	// The length of the longest common subsequence of a[i:] and b[j:].
+	common := make([][]int, len(a)+1)
+	for i := range common {
+		common[i] = make([]int, len(b)+1)
+	}
+	for i := len(a) - 1; i >= 0; i-- {
+		for j := len(b) - 1; j >= 0; j-- {
+			if a[i] == b[j] {
+				common[i][j] = common[i+1][j+1] + 1
+			} else {
+				common[i][j] = max(common[i+1][j], common[i][j+1])
+			}
+		}
+	}
+	var out strings.Builder
+	i, j := 0, 0
+	for i < len(a) || j < len(b) {
+		switch {
+		case i < len(a) && j < len(b) && a[i] == b[j]:
+			out.WriteString("    " + a[i] + "\n")
+			i, j = i+1, j+1
+		case i < len(a) && (j == len(b) || common[i+1][j] >= common[i][j+1]):
+			out.WriteString("  - " + a[i] + "\n")
+			i++
+		default:
+			out.WriteString("  + " + b[j] + "\n")
+			j++
+		}
+	}
+	return out.String()
+}
