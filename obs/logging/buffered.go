@@ -47,8 +47,8 @@ type BufferedWriter struct {
 	Size int
 
 	// Interval is how long a line waits at most; 0 is 100 ms. A handler's
-	// record at ERROR or above is written at once, with all before it, but does
-	// not wait for a Write under way.
+	// record at ERROR or above is written at once, with all before it; it waits
+	// for that 50 ms at most, and not for a Write under way.
 	Interval time.Duration
 
 	// OnError is called, if not nil, when W begins to fail.
@@ -109,11 +109,26 @@ func (b *BufferedWriter) Flush() error {
 	return b.flush()
 }
 
-// urge flushes, or has it done after the Write under way, if there is one.
+// urgeWait is how long a record at ERROR waits to be out: what comes next may
+// be the program's end. A healthy pipe takes microseconds.
+const urgeWait = 50 * time.Millisecond
+
+// urge flushes and waits for that, though not for long; or it has it done after
+// the Write under way, if there is one.
 func (b *BufferedWriter) urge() {
 	if b.flushing.TryLock() {
-		defer b.flushing.Unlock()
-		b.flush() //nolint:errcheck // reported by OnError
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			defer b.flushing.Unlock()
+			b.flush() //nolint:errcheck // reported by OnError
+		}()
+		t := time.NewTimer(urgeWait)
+		defer t.Stop()
+		select {
+		case <-done:
+		case <-t.C:
+		}
 		return
 	}
 	b.mu.Lock()

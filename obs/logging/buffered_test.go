@@ -153,6 +153,31 @@ func TestBufferedError(t *testing.T) {
 	}
 }
 
+// TestBufferedErrorHanging: a record at ERROR does not wait for a Write that
+// hangs, whoever began it.
+func TestBufferedErrorHanging(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		out := &sink{hang: make(chan struct{})}
+		b := &BufferedWriter{W: out}
+		logger := slog.New(NewHandler(b, nil))
+		began := time.Now()
+		for range 3 {
+			logger.Error("m")
+		}
+		if waited := time.Since(began); waited != urgeWait {
+			t.Errorf("waited %v, want %v once", waited, urgeWait)
+		}
+		close(out.hang)
+		if err := b.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if text, _ := out.state(); strings.Count(text, "\n") != 3 {
+			t.Errorf("got %s", text)
+		}
+	})
+}
+
 // TestBufferedHanging: nobody waits for a Write that hangs; what does not fit
 // is dropped, and counted, and said when the sink works again.
 func TestBufferedHanging(t *testing.T) {
