@@ -169,7 +169,7 @@ func checkShape(t *testing.T, spans []agent.Span) {
 		{"inventory", "http.server.request", "GET /stock/{id}", "web", "server", "shop GET", ""}:                           1,
 		{"inventory", "Internal", "stock.count", "custom", "internal", "inventory GET /stock/{id}", ""}:                    1,
 		{"shop", "Internal", "order.price", "custom", "internal", "shop order.load", ""}:                                   1,
-		{"shop", "http.server.request", "GET /fail", "web", "server", "", "500 Internal Server Error"}:                     1,
+		{"shop", "http.server.request", "GET /fail", "web", "server", "", "charge 9900 cents: card declined"}:              1,
 		{"shop", "Internal", "payment.charge", "custom", "internal", "shop GET /fail", "charge 9900 cents: card declined"}: 1,
 		{"shop", "http.server.request", "GET /panic", "web", "server", "", "the shelf is empty"}:                           1,
 	}
