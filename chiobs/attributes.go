@@ -1,15 +1,18 @@
 package chiobs
 
 import (
-	"net"
+	"log/slog"
 	"net/http"
-	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/kumihimo/kumihimo/internal/obsctx"
 )
 
 // otherMethod is http.request.method of a method outside the known ones; a
@@ -23,12 +26,13 @@ const (
 // request could fill a megabyte of span and record.
 const maxText = 4 << 10
 
-// startOptions appends to opts the attributes of OpenTelemetry's HTTP server
-// spans that are known before the handler runs, so that samplers see them, and
-// the link to caller if there is one.
+// startOptions returns the attributes of OpenTelemetry's HTTP server spans that
+// samplers go by, those of holder.added, and the link to caller if there is one.
+// The others wait until the end: a span that begins with eight attributes grows
+// to twelve in a third less memory than one that begins with eleven.
 // https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server
-func (q *request) startOptions(opts []trace.SpanStartOption, r *http.Request, caller trace.SpanContext) []trace.SpanStartOption {
-	kvs := make([]attribute.KeyValue, 0, 14)
+func (q *request) startOptions(x *scratch, r *http.Request, caller trace.SpanContext) []trace.SpanStartOption {
+	kvs := x.attrs[:0]
 	if q.name == otherName {
 		kvs = append(kvs, semconv.HTTPRequestMethodKey.String(otherMethod), semconv.HTTPRequestMethodOriginalKey.String(clean(r.Method)))
 	} else {
@@ -39,18 +43,67 @@ func (q *request) startOptions(opts []trace.SpanStartOption, r *http.Request, ca
 		kvs = append(kvs, semconv.URLQueryKey.String(q.query))
 	}
 	kvs = appendHost(kvs, q.host)
-	kvs = appendPeer(kvs, r.RemoteAddr)
-	if v := protocolVersion(r); v != "" {
-		kvs = append(kvs, semconv.NetworkProtocolVersionKey.String(v))
+	if q.record.RemoteIP != "" {
+		kvs = append(kvs, semconv.ClientAddressKey.String(q.record.RemoteIP))
 	}
 	if q.record.UserAgent != "" {
 		kvs = append(kvs, semconv.UserAgentOriginalKey.String(q.record.UserAgent))
 	}
-	opts = append(opts, trace.WithAttributes(kvs...))
+	x.starting = obsctx.NewStartAttributes(spanAttributes(q.redactor, kvs, q.holder.added))
+	opts := append(x.options[:0], &x.starting, q.handler.kind)
 	if caller.IsValid() {
 		opts = append(opts, trace.WithLinks(trace.Link{SpanContext: caller}))
 	}
 	return opts
+}
+
+// appendAsked returns what the program asked for of a request's start.
+func (q *request) appendAsked(s *settings, r *http.Request) []slog.Attr {
+	attrs := appendHeaders(nil, s.requestHeaders, r.Header)
+	attrs = appendBaggage(q, attrs, s.BaggageTags)
+	attrs = append(attrs, q.handler.onStart(r, q.logger)...)
+	q.holder.lost = max(len(attrs)-maxAdded, 0)
+	return attrs[:len(attrs)-q.holder.lost]
+}
+
+// endAttributes appends the attributes known at the end.
+func (q *request) endAttributes(kvs []attribute.KeyValue, e ending, route string) []attribute.KeyValue {
+	if q.peer != "" { // a unix socket's is
+		kvs = append(kvs, semconv.NetworkPeerAddressKey.String(q.peer))
+		kvs = appendPort(kvs, semconv.NetworkPeerPortKey, q.peerPort)
+	}
+	if v := protocolVersion(q.r); v != "" {
+		kvs = append(kvs, semconv.NetworkProtocolVersionKey.String(v))
+	}
+	if route != "" {
+		kvs = append(kvs, semconv.HTTPRouteKey.String(route))
+	}
+	if q.w.status != 0 {
+		kvs = append(kvs, semconv.HTTPResponseStatusCodeKey.Int(q.w.status))
+	}
+	if q.w.bytes > 0 && q.record.Method != http.MethodHead {
+		kvs = append(kvs, semconv.HTTPResponseBodySizeKey.Int64(q.w.bytes))
+	}
+	if q.record.RequestSize > 0 {
+		kvs = append(kvs, semconv.HTTPRequestBodySizeKey.Int64(q.record.RequestSize))
+	}
+	if q.streamed() {
+		kvs = append(kvs, attribute.Int64(keyFirstByte, int64(q.w.firstByte)))
+	}
+	if e.errorType != "" {
+		kvs = append(kvs, semconv.ErrorTypeKey.String(e.errorType))
+	}
+	return kvs
+}
+
+// keyFirstByte is the time to the answer's first byte, a duration and so in
+// nanoseconds.
+const keyFirstByte = "http.time_to_first_byte"
+
+// streamed reports whether the answer began well before the request ended: if
+// it did not, the time to its first byte is the request's.
+func (q *request) streamed() bool {
+	return q.w.firstByte > 0 && q.record.Latency-q.w.firstByte >= time.Millisecond
 }
 
 // appendHost appends server.address and, where the Host header names one,
@@ -78,35 +131,14 @@ func appendPort(kvs []attribute.KeyValue, key attribute.Key, port string) []attr
 	return append(kvs, key.Int(int(n)))
 }
 
-// appendPeer appends the address of the other end of the connection, which is
-// as yet also taken for the client's. A unix socket's has none.
-func appendPeer(kvs []attribute.KeyValue, remote string) []attribute.KeyValue {
-	ip, port := peer(remote)
-	if ip == "" {
-		return kvs
-	}
-	kvs = append(kvs, semconv.ClientAddressKey.String(ip), semconv.NetworkPeerAddressKey.String(ip))
-	return appendPort(kvs, semconv.NetworkPeerPortKey, port)
-}
-
-// peer splits an http.Request's RemoteAddr, which some middlewares leave
-// without a port. Both are "" if there is no address in it.
-func peer(remote string) (ip, port string) {
-	if host, port, err := net.SplitHostPort(remote); err == nil {
-		return host, port
-	}
-	if _, err := netip.ParseAddr(remote); err == nil {
-		return remote, ""
-	}
-	return "", ""
-}
-
-// methodName returns method, or otherName if it is none of RFC 9110, PATCH and
-// QUERY.
-func methodName(method string) string {
+// methodName returns method, or otherName if it is none that is known.
+func (s *settings) methodName(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
 		http.MethodHead, http.MethodOptions, http.MethodConnect, http.MethodTrace, "QUERY":
+		return method
+	}
+	if slices.Contains(s.Methods, method) {
 		return method
 	}
 	return otherName
@@ -115,10 +147,29 @@ func methodName(method string) string {
 // schemeOf believes a proxy that says the client came by https: nothing is
 // decided by it.
 func schemeOf(r *http.Request) string {
-	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+	if r.TLS != nil || only(r.Header["X-Forwarded-Proto"]) == "https" {
 		return "https"
 	}
 	return "http"
+}
+
+// hostOf is the host that the client asked for.
+func hostOf(r *http.Request, proxied bool) string {
+	if proxied {
+		if host := only(r.Header["X-Forwarded-Host"]); host != "" {
+			return host
+		}
+	}
+	return r.Host
+}
+
+// only returns the first of a header's values, or "". The map is asked by the
+// canonical name, which spares Get's look at each letter.
+func only(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
 }
 
 func protocolVersion(r *http.Request) string {

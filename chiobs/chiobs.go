@@ -12,10 +12,12 @@
 // there: it returned, panicked, aborted, hijacked the connection or ended its
 // goroutine.
 //
-// Read chiobs.go for the configuration, request.go for a request's life, and
-// then what it is made of: trust.go (whose trace), attributes.go and route.go
-// (what the span says), writer.go (what was answered), failure.go (panics),
-// record.go (the access record).
+// Read config.go for the configuration, request.go for a request's life, and
+// then what it is made of: trust.go (whose trace), client.go (whose request),
+// attributes.go, headers.go and route.go (what the span says), writer.go (what
+// was answered), ending.go (how it ended), failure.go (panics), record.go (the
+// access record), holder.go (what handlers and hooks add), nested.go (one
+// middleware within another), flush.go (the last request in flight).
 package chiobs
 
 import (
@@ -23,6 +25,7 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"sync"
 	"sync/atomic"
 
 	"github.com/go-chi/chi/v5"
@@ -44,45 +47,31 @@ func Middleware(next http.Handler) http.Handler {
 	return Config{}.Middleware(next)
 }
 
-// Config says how requests are traced and logged. The zero value suits a
-// service behind others of the same owner; see Trust for one that faces the
-// internet.
-type Config struct {
-	// Provider makes the spans, and names the pipeline they belong to if it
-	// is one of obs. Nil is OpenTelemetry's global one, looked up at each
-	// request, so that the middleware may be made before obs.Init.
-	Provider trace.TracerProvider
-
-	// Logger takes the access records. Nil is the pipeline's logger, without
-	// a pipeline slog.Default().
-	Logger *slog.Logger
-
-	// Trust says what the trace a caller sends is good for.
-	Trust Trust
-
-	// Skip reports requests that get neither a span nor an access record,
-	// such as health checks. The trace they came with (from a trusted caller)
-	// still shows in logs and goes out with outgoing requests. Nil skips none.
-	Skip func(*http.Request) bool
-}
-
 // Middleware returns next with a span and an access record around each
 // request. It belongs in the Use of the outermost router, or around that router
 // itself: with another handler between it and the router the route stays
-// unknown.
+// unknown, as it does without a router.
 func (c Config) Middleware(next http.Handler) http.Handler {
-	h := &handler{config: c, next: next, kind: trace.WithSpanKind(trace.SpanKindServer)}
+	h := &handler{next: next, kind: trace.WithSpanKind(trace.SpanKindServer), place: place()}
+	h.settings = newSettings(c, h)
 	h.routes, _ = next.(chi.Routes)
 	return h
 }
 
 type handler struct {
-	config Config
-	next   http.Handler
-	routes chi.Routes            // next, if that is a router
-	kind   trace.SpanStartOption // made once, as it is an allocation
-	tracer atomic.Pointer[providersTracer]
-	forced bucket // of requests that force their trace to be kept
+	settings  *settings
+	next      http.Handler
+	routes    chi.Routes            // next, if that is a router
+	kind      trace.SpanStartOption // made once, as it is an allocation
+	place     uintptr               // of the access records in the source
+	tracer    atomic.Pointer[providersTracer]
+	forced    bucket    // of requests that force their trace to be kept
+	scratches sync.Pool // of *scratch, which no handler gets to see
+
+	inFlight   atomic.Int64 // requests, where the last is to flush
+	flushAgain atomic.Int64 // when to flush again, in nanoseconds since 1970
+
+	nested, failed atomic.Bool // a mistake has been reported: two in one, a hook
 }
 
 // providersTracer remembers the tracer of a provider, which takes a lock to
@@ -93,23 +82,23 @@ type providersTracer struct {
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	provider := h.config.Provider
+	provider := h.settings.Provider
 	if provider == nil {
 		provider = otel.GetTracerProvider()
 	}
+	if outer := requestOf(r.Context()); outer != nil && outer.serves(w, r, provider) {
+		h.refine(outer, r)
+		h.next.ServeHTTP(w, r)
+		return
+	}
 	p := h.pipeline(r.Context(), provider)
 	ctx, caller := h.incoming(r, p.propagator)
-	if h.config.Skip != nil && h.config.Skip(r) {
+	if h.skips(r, p.logger) {
 		h.next.ServeHTTP(w, r.WithContext(ctx))
 		return
 	}
-	ctx = h.withRoutes(ctx)
-
-	q := newRequest(w, r, p)
-	opts := q.startOptions(append(q.options[:0], h.kind), r, caller)
-	ctx, q.span = h.tracerOf(provider).Start(ctx, q.name, opts...)
-	ctx, q.flight = p.recorder.Begin(ctx)
-	q.ctx, q.r = ctx, r.WithContext(ctx)
+	q := newRequest(ctx, h, w, p)
+	q.start(r, caller)
 	defer q.finish()
 	h.next.ServeHTTP(&q.w, q.r)
 	q.returned = true
@@ -117,17 +106,22 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // pipeline is where a request's telemetry goes to, and how the trace comes in.
 type pipeline struct {
+	provider   trace.TracerProvider
 	propagator propagation.TextMapPropagator
 	redactor   *redact.Redactor
 	logger     *slog.Logger
 	recorder   *flight.Recorder // nil if there is none
+	flush      func(context.Context) error
+	disabled   bool // provider starts no spans
+	copies     bool // provider keeps no slice it gets
 }
 
 func (h *handler) pipeline(ctx context.Context, provider trace.TracerProvider) pipeline {
-	p := pipeline{logger: h.config.Logger}
+	p := pipeline{provider: provider, logger: h.settings.Logger}
 	if s, ok := provider.(obsctx.Source); ok {
 		if from := s.Pipeline(ctx); from != nil {
-			p.propagator, p.redactor, p.recorder = from.Ingress, from.Redactor, from.Flight
+			p.propagator, p.redactor, p.recorder, p.flush = from.Ingress, from.Redactor, from.Flight, from.Flush
+			p.disabled, p.copies = from.Disabled, true
 			if p.logger == nil {
 				p.logger = from.Logger
 			}
@@ -149,8 +143,10 @@ func (h *handler) tracerOf(provider trace.TracerProvider) trace.Tracer {
 	t := &providersTracer{provider, provider.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL))}
 	// The comparison above panics on a provider that cannot be compared, so
 	// such a one is never remembered.
-	if reflect.ValueOf(provider).Comparable() {
+	if canCompare(provider) {
 		h.tracer.Store(t)
 	}
 	return t.Tracer
 }
+
+func canCompare(p trace.TracerProvider) bool { return reflect.ValueOf(p).Comparable() }

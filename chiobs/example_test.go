@@ -88,3 +88,25 @@ func ExampleConfig_Middleware_panic() {
 	// level=ERROR msg="GET /users/{id} 500" httpRequest.requestUrl=http://example.com/users/7 http.route=/users/{id}
 	// 500 Internal Server Error
 }
+
+func ExampleAdd() {
+	r := chi.NewRouter()
+	r.Use(chiobs.Config{
+		Logger: lines(os.Stdout),
+		OnStart: func(r *http.Request) []slog.Attr {
+			return []slog.Attr{slog.String("tenant", r.Header.Get("X-Tenant"))}
+		},
+		OnEnd: func(_ *http.Request, o chiobs.Outcome) []slog.Attr {
+			return []slog.Attr{slog.Bool("large", o.ResponseSize > 5)}
+		},
+	}.Middleware)
+	r.Get("/users/{id}", func(w http.ResponseWriter, r *http.Request) {
+		chiobs.Add(r.Context(), slog.String("user.id", chi.URLParam(r, "id")))
+		io.WriteString(w, "user 7")
+	})
+
+	get(r, "/users/7")
+	// Output:
+	// level=INFO msg="GET /users/{id} 200" httpRequest.requestUrl=http://example.com/users/7 http.route=/users/{id} tenant="" user.id=7 large=true
+	// 200 user 7
+}

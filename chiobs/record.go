@@ -3,7 +3,10 @@ package chiobs
 import (
 	"log/slog"
 	"net/http"
-	"strconv"
+	"runtime"
+	"time"
+
+	"github.com/kumihimo/kumihimo/internal/obsctx"
 )
 
 // accessLevel is Cloud Run's own rule for the severity of its request log: a
@@ -20,47 +23,99 @@ func accessLevel(status int) slog.Level {
 	return slog.LevelInfo
 }
 
-// logAccess writes the access record. Its message holds neither the path nor
-// the duration, which stand in httpRequest, so that equal requests are equal.
-func (q *request) logAccess(e ending, name, route string) {
-	level := accessLevel(e.status)
-	if !q.logger.Enabled(q.ctx, level) {
+// place is where the access records come from, for filters that go by package:
+// to look it up for each record would cost as much as to write a third of it.
+func place() uintptr {
+	var pcs [1]uintptr
+	runtime.Callers(1, pcs[:])
+	return pcs[0]
+}
+
+// access is what an access record says beside httpRequest.
+type access struct {
+	*settings
+	ending
+	title, route string
+	at           time.Time
+	added        []slog.Attr
+	lost         int
+}
+
+// logAccess writes the access record, if it is wanted. Its message holds
+// neither the path nor the duration, which stand in httpRequest, so that equal
+// requests are equal.
+func (q *request) logAccess(a access) {
+	if a.Access >= AccessOff {
+		return
+	}
+	logger := q.logger
+	if a.Logger != nil {
+		logger = a.Logger
+	}
+	level := q.level(a.settings, a.status)
+	if !q.wants(a.settings, level) || !logger.Enabled(q.ctx, level) {
 		return
 	}
 	q.record.URL = q.url()
-	q.record.Status = e.status
+	q.record.Status = a.status
 	if q.record.Method != http.MethodHead {
 		q.record.ResponseSize = q.w.bytes
 	}
-	var attrs [2]slog.Attr
-	attrs[0] = slog.Any("httpRequest", &q.record)
-	n := 1
-	if route != "" {
-		attrs[1] = slog.String("http.route", route)
-		n = 2
+	r := slog.NewRecord(a.at, level, a.title, q.handler.place)
+	r.AddAttrs(slog.Any("httpRequest", &q.record))
+	if a.route != "" {
+		r.AddAttrs(slog.String("http.route", a.route))
 	}
-	q.logger.LogAttrs(q.ctx, level, message(e, name), attrs[:n]...)
+	if q.streamed() {
+		r.AddAttrs(slog.Duration(keyFirstByte, q.w.firstByte))
+	}
+	r.AddAttrs(a.added...)
+	if a.lost > 0 {
+		r.AddAttrs(slog.Int("chiobs.attributes_lost", a.lost))
+	}
+	_ = logger.Handler().Handle(q.ctx, r) // as slog.Logger does
 }
 
-func message(e ending, name string) string {
-	switch {
-	case e.status == 0:
-		return name + " aborted"
-	case e.aborted:
-		return name + " " + strconv.Itoa(e.status) + " aborted"
+// level asks the program, whose answer may be a panic.
+func (q *request) level(s *settings, status int) (level slog.Level) {
+	level = accessLevel(status)
+	if s.AccessLevel == nil {
+		return level
 	}
-	return name + " " + strconv.Itoa(e.status)
+	defer q.handler.survive(q.ctx, "AccessLevel", q.logger)
+	return s.AccessLevel(status)
+}
+
+// wants reports whether the policy asks for a record.
+func (q *request) wants(s *settings, level slog.Level) bool {
+	switch {
+	case s.Access <= AccessAll || level >= slog.LevelError:
+		return true
+	case s.Access <= AccessSlow && q.record.Latency >= s.Slow:
+		return true
+	}
+	return s.Access == AccessSampled && q.kept()
+}
+
+// kept reports whether the trace is, as far as is decided.
+func (q *request) kept() bool {
+	if t := obsctx.TraceFrom(q.ctx); t != nil {
+		if d, ok := t.Decision(); ok {
+			return d.Priority > 0
+		}
+	}
+	return q.span.SpanContext().IsSampled()
 }
 
 // url is the requested URL as far as it is known behind a proxy, without
 // secrets.
 func (q *request) url() string {
-	query := q.query
+	query, mark := q.query, ""
 	if query != "" {
-		query = "?" + query
+		mark = "?"
 	}
 	if q.host == "" {
-		return q.path + query
+		return q.path + mark + query
 	}
-	return q.scheme + "://" + q.host + q.path + query
+	return q.scheme + "://" + q.host + q.path + mark + query
 }

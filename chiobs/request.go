@@ -2,84 +2,167 @@ package chiobs
 
 import (
 	"context"
-	"errors"
+	"io"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
+	"github.com/go-chi/chi/v5"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kumihimo/kumihimo/internal/flight"
+	"github.com/kumihimo/kumihimo/internal/obsctx"
 	"github.com/kumihimo/kumihimo/obs/logging"
 )
 
-// request is all that one request needs, in one allocation. It is never
-// reused: a handler's goroutine may hold the writer for longer than the
-// request lasts.
+// request is all that one request needs, in one allocation: also the context
+// by which its handlers find it, and the writer they get. It is never reused: a
+// handler's goroutine may hold any of these for longer than the request lasts.
 type request struct {
+	context.Context // the middleware's own, with the caller's trace
 	pipeline
+	handler *handler
+	routing *chi.Context    // where the router is still to come
 	ctx     context.Context // carries the span
 	r       *http.Request   // as handed to the next handler
 	span    trace.Span
 	flight  *flight.Flight // of the records that are withheld
 	w       responseWriter
+	holder  holder
 	started time.Time
 
-	// What is known of the request before a handler can change it.
-	name                      string // the method, or otherName
-	scheme, host, path, query string
-	record                    logging.HTTPRequest
-
+	facts
 	returned bool // the next handler did return
 
-	options [3]trace.SpanStartOption // storage
-	attrs   [3]attribute.KeyValue    // storage
+	body countedBody // storage
 }
 
-func newRequest(w http.ResponseWriter, r *http.Request, p pipeline) *request {
-	ip, _ := peer(r.RemoteAddr)
-	q := &request{
-		pipeline: p,
-		started:  time.Now(),
-		name:     methodName(r.Method),
-		scheme:   schemeOf(r),
-		host:     clean(r.Host),
-		path:     clean(r.URL.EscapedPath()),
-		query:    clean(p.redactor.Query(r.URL.RawQuery)),
-		record: logging.HTTPRequest{
-			Method:      clean(r.Method),
-			RequestSize: max(r.ContentLength, 0),
-			UserAgent:   clean(r.UserAgent()),
-			RemoteIP:    ip,
-			Referer:     clean(p.redactor.URL(r.Referer())),
-			Protocol:    r.Proto,
-		},
+// facts are what is known of a request before a handler can change it.
+type facts struct {
+	known                     bool
+	name                      string // the method, or otherName
+	scheme, host, path, query string
+	peer, peerPort            string // the other end of the connection
+	record                    logging.HTTPRequest
+}
+
+// Value returns what belongs to the request, besides what its outer context has.
+func (q *request) Value(key any) any {
+	switch {
+	case key == any(requestKey{}):
+		return q
+	case q.routing != nil && key == any(chi.RouteCtxKey):
+		return q.routing
 	}
+	return q.Context.Value(key)
+}
+
+func newRequest(ctx context.Context, h *handler, w http.ResponseWriter, p pipeline) *request {
+	q := &request{Context: ctx, pipeline: p, handler: h, started: time.Now()}
+	q.routing = h.routing(ctx)
+	q.holder.settings = h.settings
 	q.w.inner = w
 	return q
 }
 
-// An ending is how a request ended.
-type ending struct {
-	// status is the record's: what was answered, 499 if the client had gone,
-	// 500 if the handler broke off by accident (the client then sees a broken
-	// answer, whatever its status), 0 if it broke off on purpose before
-	// answering.
-	status int
-
-	// errorType is the span's error.type, or "".
-	errorType string
-
-	failed    bool       // the span's status is Error
-	aborted   bool       // the handler broke off on purpose
-	exception *exception // the panic's
+// start starts the span, and makes the context and the request that the next
+// handler gets. Where there will be neither a span nor a record, nothing is
+// found out for them.
+func (q *request) start(r *http.Request, caller trace.SpanContext) {
+	s := q.holder.settings
+	q.name = s.methodName(r.Method)
+	if !q.disabled || s.Access < AccessOff || s.OnStart != nil || len(s.onEnd) > 0 {
+		q.learn(r)
+		q.holder.added = q.appendAsked(s, r)
+	}
+	ctx := q.answerIDs(q.startSpan(r, caller), s, r)
+	q.ctx, q.flight = q.recorder.Begin(ctx)
+	q.r = r.WithContext(q.ctx)
+	if r.ContentLength < 0 && r.Body != nil {
+		q.body.ReadCloser = r.Body
+		q.r.Body = &q.body
+	}
+	if s.FlushLast {
+		q.handler.inFlight.Add(1)
+	}
+	q.w.started = q.started
 }
 
-// statusClientGone is nginx's status of a request whose client did not wait.
-const statusClientGone = 499
+func (q *request) startSpan(r *http.Request, caller trace.SpanContext) (ctx context.Context) {
+	tracer := q.handler.tracerOf(q.provider)
+	if q.disabled {
+		ctx, q.span = tracer.Start(q, q.name)
+		return ctx
+	}
+	x := q.scratch()
+	ctx, q.span = tracer.Start(q, q.name, q.startOptions(x, r, caller)...)
+	q.done(x)
+	return ctx
+}
+
+// scratch is where attributes are put together. OpenTelemetry's SDK copies what
+// it gets, so that one may serve many requests.
+type scratch struct {
+	attrs    [24]attribute.KeyValue
+	options  [3]trace.SpanStartOption
+	starting obsctx.StartAttributes
+}
+
+// scratch returns an empty one.
+func (q *request) scratch() *scratch {
+	if q.copies {
+		if x, ok := q.handler.scratches.Get().(*scratch); ok {
+			return x
+		}
+	}
+	return new(scratch)
+}
+
+// done takes x back, if nobody can still have it.
+func (q *request) done(x *scratch) {
+	if q.copies {
+		*x = scratch{}
+		q.handler.scratches.Put(x)
+	}
+}
+
+// learn notes the facts.
+func (q *request) learn(r *http.Request) {
+	if q.known {
+		return
+	}
+	q.known = true
+	s := q.handler.settings
+	q.peer, q.peerPort = peer(r.RemoteAddr)
+	client, proxied := s.client(q.peer, r.Header)
+	q.scheme = schemeOf(r)
+	q.host = clean(hostOf(r, proxied))
+	q.path = clean(r.URL.EscapedPath())
+	q.query = clean(q.redactor.Query(r.URL.RawQuery))
+	q.record = logging.HTTPRequest{
+		Method:      clean(r.Method),
+		RequestSize: max(r.ContentLength, 0),
+		UserAgent:   clean(only(r.Header["User-Agent"])),
+		RemoteIP:    client,
+		Referer:     clean(q.redactor.URL(only(r.Header["Referer"]))),
+		Protocol:    r.Proto,
+	}
+}
+
+// countedBody counts what is read of a body of unknown length.
+type countedBody struct {
+	io.ReadCloser
+	n atomic.Int64
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n.Add(int64(n))
+	return n, err
+}
 
 // finish is deferred around the next handler. A panic ends in a 500 if nothing
 // was written, else in http.ErrAbortHandler, which makes the server cut the
@@ -87,9 +170,12 @@ const statusClientGone = 499
 func (q *request) finish() {
 	p := recover()
 	e := q.end(p)
-	defer func() { q.report(e) }() // must happen even if what follows panics
+	defer q.leave()
+	defer func() { q.report(e, p) }() // must happen even if what follows panics
 	switch {
 	case p == nil:
+	case e.exception != nil && q.handler.settings.Repanic:
+		panic(p)
 	case e.exception == nil || q.w.status != 0:
 		panic(http.ErrAbortHandler)
 	default:
@@ -97,70 +183,82 @@ func (q *request) finish() {
 	}
 }
 
-func (q *request) end(p any) ending {
-	switch {
-	case p != nil && p != any(http.ErrAbortHandler):
-		x := newException(p, q.redactor)
-		return ending{status: http.StatusInternalServerError, errorType: x.kind, failed: true, exception: x}
-	case p == nil && !q.returned:
-		return ending{status: http.StatusInternalServerError, errorType: "runtime.Goexit", failed: true}
-	case q.clientGone():
-		// No failure of the service, as no 4xx is.
-		return ending{status: statusClientGone, errorType: "client_closed_request", aborted: p != nil}
-	case p != nil:
-		return ending{status: q.w.status, aborted: true}
-	}
-	q.w.decide(http.StatusOK) // net/http's answer where the handler has none
-	e := ending{status: q.w.status}
-	if e.status >= 500 {
-		e.errorType, e.failed = strconv.Itoa(e.status), true
-	}
-	return e
-}
-
-// clientGone reports whether the connection was closed before the answer was
-// complete: while the handler runs, nothing else cancels a request's context.
-func (q *request) clientGone() bool {
-	return errors.Is(q.ctx.Err(), context.Canceled) && !q.w.hijacked && !q.w.complete()
-}
-
 // report ends the span and then logs: what is logged at ERROR after that can
 // no longer become an event of the span, which has it already.
-func (q *request) report(e ending) {
+func (q *request) report(e ending, p any) {
 	defer q.flight.End(e.failed)
-	q.record.Latency = time.Since(q.started)
-	route := routeOf(q.ctx, q.r, q.w.status)
-	name := q.name
-	if route != "" {
-		name += " " + route
+	if !q.known { // nobody wants to know
+		q.holder.seal()
+		q.span.End()
+		if e.exception != nil {
+			q.logPanic(e.exception)
+		}
+		return
 	}
-	q.endSpan(e, name, route)
+	now := time.Now()
+	q.record.Latency = now.Sub(q.started)
+	q.record.RequestSize += q.body.n.Load()
+	route := routeOf(q.ctx, q.r, q.w.status)
+	s := q.holder.current()
+	if len(s.onEnd) > 0 {
+		o := q.outcome(e, route)
+		if e.exception != nil {
+			o.Panic = p
+		}
+		for _, h := range s.onEnd {
+			q.add(h.onEnd(q.r, o, q.logger))
+		}
+	}
+	if len(s.responseHeaders) > 0 {
+		q.add(appendHeaders(nil, s.responseHeaders, q.w.Header()))
+	}
+	added, lost := q.holder.seal()
+
+	var buf [128]byte
+	title, name := q.title(buf[:0], e, route)
+	q.endSpan(e, title[:name], route)
 	if e.exception != nil {
 		q.logPanic(e.exception)
 	}
-	q.logAccess(e, name, route)
+	q.logAccess(access{settings: s, ending: e, title: title, route: route, at: now, added: added, lost: lost})
+}
+
+func (q *request) outcome(e ending, route string) Outcome {
+	return Outcome{
+		Status: e.status, Route: route, ErrorType: e.errorType,
+		RequestSize: q.record.RequestSize, ResponseSize: q.w.bytes,
+		Duration: q.record.Latency, FirstByte: q.w.firstByte, Hijacked: q.w.hijacked,
+	}
+}
+
+// title returns the record's message, which begins with the span's name.
+func (q *request) title(b []byte, e ending, route string) (message string, name int) {
+	b = append(b, q.name...)
+	if route != "" {
+		b = append(append(b, ' '), route...)
+	}
+	name = len(b)
+	if e.status != 0 {
+		b = strconv.AppendInt(append(b, ' '), int64(e.status), 10)
+	}
+	if e.aborted {
+		b = append(b, " aborted"...)
+	}
+	return string(b), name
 }
 
 func (q *request) endSpan(e ending, name, route string) {
 	defer q.span.End()
-	if !q.span.IsRecording() {
+	if q.disabled || !q.span.IsRecording() {
 		return
 	}
 	// A handler that has named the span knows better.
 	if s, ok := q.span.(interface{ Name() string }); !ok || s.Name() == q.name {
 		q.span.SetName(name)
 	}
-	kvs := q.attrs[:0]
-	if route != "" {
-		kvs = append(kvs, semconv.HTTPRouteKey.String(route))
-	}
-	if q.w.status != 0 {
-		kvs = append(kvs, semconv.HTTPResponseStatusCodeKey.Int(q.w.status))
-	}
-	if e.errorType != "" {
-		kvs = append(kvs, semconv.ErrorTypeKey.String(e.errorType))
-	}
-	q.span.SetAttributes(kvs...)
+	x := q.scratch()
+	q.span.SetAttributes(q.endAttributes(x.attrs[:0], e, route)...)
+	q.done(x)
 	if e.exception != nil {
 		e.exception.addTo(q.ctx, q.span)
 		q.span.SetStatus(codes.Error, e.exception.message)

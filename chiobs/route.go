@@ -9,17 +9,17 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// withRoutes puts a routing context into ctx if the router is still to come:
-// the router then uses it, and the route can be read from it afterwards. It
-// does so only for a router called directly: a handler in between may run the
-// router on another goroutine, and a routing context has one owner.
-func (h *handler) withRoutes(ctx context.Context) context.Context {
+// routing returns a routing context for ctx if the router is still to come: the
+// router then uses it, and the route can be read from it afterwards. It does so
+// only for a router called directly: a handler in between may run the router on
+// another goroutine, and a routing context has one owner.
+func (h *handler) routing(ctx context.Context) *chi.Context {
 	if h.routes == nil || chi.RouteContext(ctx) != nil {
-		return ctx
+		return nil
 	}
 	rctx := chi.NewRouteContext()
 	rctx.Routes = h.routes
-	return context.WithValue(ctx, chi.RouteCtxKey, rctx)
+	return rctx
 }
 
 // routeOf returns the pattern that r was routed by, or "". r is the request

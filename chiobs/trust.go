@@ -38,7 +38,7 @@ func (h *handler) incoming(r *http.Request, p propagation.TextMapPropagator) (ct
 		return ctx, trace.SpanContext{}
 	}
 	remote := p.Extract(ctx, propagation.HeaderCarrier(r.Header))
-	if h.config.Trust == TrustInternal {
+	if h.settings.Trust == TrustInternal {
 		return h.checked(remote), trace.SpanContext{}
 	}
 	caller = trace.SpanContextFromContext(remote)

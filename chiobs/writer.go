@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // responseWriter notes what is answered. It offers net/http's optional
@@ -18,6 +19,10 @@ type responseWriter struct {
 	status   int   // the final status; 0 until there is one
 	bytes    int64 // of the body
 	hijacked bool
+	tooLate  bool // an http.TimeoutHandler further out has answered
+
+	started   time.Time     // when the request was
+	firstByte time.Duration // after started, the answer did
 }
 
 func (w *responseWriter) Header() http.Header         { return w.inner.Header() }
@@ -35,20 +40,38 @@ func (w *responseWriter) WriteHeader(status int) {
 func (w *responseWriter) decide(status int) {
 	if w.status == 0 {
 		w.status = status
+		if w.firstByte == 0 && !w.started.IsZero() {
+			w.firstByte = time.Since(w.started)
+		}
+	}
+}
+
+// undecide takes back what decide has done where nothing came of it.
+func (w *responseWriter) undecide(before int) {
+	if w.status = before; before == 0 {
+		w.firstByte = 0
+	}
+}
+
+// wrote notes n bytes of the body.
+func (w *responseWriter) wrote(n int64, err error) {
+	w.bytes += n
+	if err != nil && errors.Is(err, http.ErrHandlerTimeout) {
+		w.tooLate = true
 	}
 }
 
 func (w *responseWriter) Write(b []byte) (int, error) {
 	w.decide(http.StatusOK)
 	n, err := w.inner.Write(b)
-	w.bytes += int64(n)
+	w.wrote(int64(n), err)
 	return n, err
 }
 
 func (w *responseWriter) WriteString(s string) (int, error) {
 	w.decide(http.StatusOK)
 	n, err := io.WriteString(w.inner, s)
-	w.bytes += int64(n)
+	w.wrote(int64(n), err)
 	return n, err
 }
 
@@ -64,9 +87,9 @@ func (w *responseWriter) ReadFrom(src io.Reader) (int64, error) {
 		n, err = io.Copy(struct{ io.Writer }{w.inner}, src)
 	}
 	if n == 0 {
-		w.status = before // an empty source writes nothing, not even a status
+		w.undecide(before) // an empty source writes nothing, not even a status
 	}
-	w.bytes += n
+	w.wrote(n, err)
 	return n, err
 }
 
@@ -79,7 +102,7 @@ func (w *responseWriter) FlushError() error {
 	w.decide(http.StatusOK)
 	err := http.NewResponseController(w.inner).Flush()
 	if errors.Is(err, http.ErrNotSupported) {
-		w.status = before
+		w.undecide(before)
 	}
 	return err
 }
@@ -91,6 +114,20 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		w.decide(http.StatusSwitchingProtocols)
 	}
 	return conn, rw, err
+}
+
+// Push implements http.Pusher.
+func (w *responseWriter) Push(target string, opts *http.PushOptions) error {
+	for inner := w.inner; ; {
+		switch x := inner.(type) {
+		case http.Pusher:
+			return x.Push(target, opts)
+		case interface{ Unwrap() http.ResponseWriter }:
+			inner = x.Unwrap()
+		default:
+			return http.ErrNotSupported
+		}
+	}
 }
 
 // complete reports whether the client may have seen the end of the answer

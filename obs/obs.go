@@ -233,6 +233,7 @@ func (t *Telemetry) buildTraces(opts Options, red *redact.Redactor) {
 	})
 	p := t.provider.Pipeline(context.Background())
 	p.Flight, p.Tasks = t.flight, t.tasks
+	p.Flush = t.Flush
 	p.SendBaggage = hostPolicy(opts.BaggageHosts)
 	if opts.PropagationHosts != nil {
 		if p.SendTrace = hostPolicy(opts.PropagationHosts); p.SendTrace == nil {

@@ -21,6 +21,12 @@ type Pipeline struct {
 	Logger     *slog.Logger
 	Redactor   *redact.Redactor
 
+	// Disabled says that Provider starts no spans.
+	Disabled bool
+
+	// Flush sends what has ended so far; nil if that goes nowhere.
+	Flush func(context.Context) error
+
 	// SendBaggage and SendTrace say to which hosts an outgoing request may
 	// carry baggage and trace headers; nil means to none and to all.
 	SendBaggage, SendTrace func(host string) bool
@@ -35,7 +41,8 @@ type Pipeline struct {
 }
 
 // Source is a trace.TracerProvider that knows its pipeline, which may depend
-// on the context (a test's recorder).
+// on the context (a test's recorder). Like OpenTelemetry's SDK it copies the
+// attributes it gets, and so do the samplers it asks, or they get copies.
 type Source interface {
 	Pipeline(context.Context) *Pipeline
 }

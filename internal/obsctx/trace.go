@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -55,6 +56,10 @@ type Trace struct {
 
 	// Pipeline made the local root; nil while Remote.
 	Pipeline *Pipeline
+
+	// Starting are the attributes that the local root is being started with, for
+	// the sampler to put on it; nil as soon as it is started.
+	Starting []attribute.KeyValue
 
 	// Pending is what may still change the decision; nil if it is final.
 	Pending *Pending

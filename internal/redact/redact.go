@@ -164,20 +164,25 @@ func endsIn(key, k string) bool {
 // Query returns a raw query string with the values of secret parameters
 // replaced. Other parameters keep their bytes.
 func (r *Redactor) Query(raw string) string {
-	if raw == "" {
+	var b strings.Builder
+	done := 0 // how much of raw is in b; 0 while nothing was secret
+	for start := 0; start < len(raw); {
+		end := len(raw)
+		if i := strings.IndexByte(raw[start:], '&'); i >= 0 {
+			end = start + i
+		}
+		if name, _, ok := strings.Cut(raw[start:end], "="); ok && r.secretParam(name) {
+			b.WriteString(raw[done:start])
+			b.WriteString(name)
+			b.WriteString("=REDACTED")
+			done = end
+		}
+		start = end + 1
+	}
+	if done == 0 {
 		return raw
 	}
-	var b strings.Builder
-	for i, pair := range strings.Split(raw, "&") {
-		if i > 0 {
-			b.WriteByte('&')
-		}
-		name, _, ok := strings.Cut(pair, "=")
-		if ok && r.secretParam(name) {
-			pair = name + "=REDACTED"
-		}
-		b.WriteString(pair)
-	}
+	b.WriteString(raw[done:])
 	return b.String()
 }
 
@@ -195,6 +200,9 @@ func (r *Redactor) URL(raw string) string {
 	if !strings.ContainsAny(raw, "@?") {
 		return raw
 	}
+	if r.harmless(raw) {
+		return raw // nearly all are, and to parse one costs as much as the rest of a record
+	}
 	u, err := url.Parse(raw)
 	if err != nil || u.Opaque != "" { // user:password@host is opaque
 		return Placeholder
@@ -204,6 +212,17 @@ func (r *Redactor) URL(raw string) string {
 	}
 	u.RawQuery = r.Query(u.RawQuery)
 	return u.String()
+}
+
+// harmless reports whether raw has no userinfo and no secret parameter,
+// however it may be parsed.
+func (r *Redactor) harmless(raw string) bool {
+	if strings.IndexByte(raw, '@') >= 0 {
+		return false
+	}
+	rest, _, _ := strings.Cut(raw, "#")
+	_, query, _ := strings.Cut(rest, "?")
+	return r.Query(query) == query
 }
 
 // Text returns s with the URLs in it treated as URL treats them: errors quote

@@ -46,6 +46,9 @@ func TestURL(t *testing.T) {
 		{"http://u:p@ho st/", Placeholder},
 		{"redis://:p@10.0.0.3:6379/0", "redis://REDACTED@10.0.0.3:6379/0"},
 		{"user:p@host:8126", Placeholder},
+		{"mailto:a?token=s", Placeholder},
+		{"https://a.example/#/?token=s", "https://a.example/#/?token=s"}, // a fragment is not sent
+		{"https://a.example/?a=b#?token=s", "https://a.example/?a=b#?token=s"},
 	}
 	for _, tt := range tests {
 		if got := New(nil).URL(tt.raw); got != tt.want {
@@ -75,6 +78,27 @@ func TestKeyDoesNotAllocate(t *testing.T) {
 	r := New([]string{"voucher"})
 	if n := testing.AllocsPerRun(100, func() { r.Key("http.request.header.x-api-key") }); n != 0 {
 		t.Errorf("got %v allocations, want none", n)
+	}
+}
+
+func TestHarmlessURLDoesNotAllocate(t *testing.T) {
+	r := New(nil)
+	if n := testing.AllocsPerRun(100, func() { r.URL("https://a.example/users/7?page=2&order=name#top") }); n != 0 {
+		t.Errorf("got %v allocations, want none", n)
+	}
+}
+
+func TestQuery(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ raw, want string }{
+		{"", ""}, {"&", "&"}, {"a=b&", "a=b&"}, {"&&a", "&&a"},
+		{"token=s", "token=REDACTED"}, {"token=", "token=REDACTED"}, {"a=b&token=s&c=d", "a=b&token=REDACTED&c=d"},
+		{"token=s&token=t&", "token=REDACTED&token=REDACTED&"}, {"a=token=s", "a=token=s"},
+	}
+	for _, tt := range tests {
+		if got := New(nil).Query(tt.raw); got != tt.want {
+			t.Errorf("%q: got %q, want %q", tt.raw, got, tt.want)
+		}
 	}
 }
 

@@ -41,7 +41,7 @@ func NewProvider(opts Options) *Provider {
 	p.byName.Store(&map[string]*tracer{})
 	p.pipeline = obsctx.Pipeline{
 		Provider: p, Propagator: opts.Propagator, Ingress: opts.Ingress,
-		Logger: opts.Logger, Redactor: opts.Redactor,
+		Logger: opts.Logger, Redactor: opts.Redactor, Disabled: opts.Disabled,
 	}
 	if opts.Disabled {
 		return p
@@ -126,10 +126,15 @@ func (t *tracer) Start(ctx context.Context, name string, opts ...trace.SpanStart
 	}
 	if f := obsctx.FieldsFrom(ctx); f != nil {
 		opts = withFields(opts, f, t.provider)
+	} else if root != nil {
+		root.Starting, opts = obsctx.StartAttributesOf(opts)
 	}
 	ctx, span := t.sdk.Start(ctx, name, opts...)
-	if root != nil && root.Pending != nil {
-		t.provider.watch(root, span)
+	if root != nil {
+		root.Starting = nil
+		if root.Pending != nil {
+			t.provider.watch(root, span)
+		}
 	}
 	return ctx, span
 }

@@ -131,6 +131,9 @@ func (s *sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingR
 		d.Priority = ext.PriorityAutoKeep // all that is known of a stranger's span
 	}
 	own := state != nil && !state.Remote // a Remote one is another provider's to read
+	if own && state.Starting != nil {
+		p.Attributes, r.Attributes = state.Starting, state.Starting
+	}
 	if !decided {
 		var pending bool
 		if d, pending = s.begin(&p); own {
@@ -306,35 +309,6 @@ const knuth = 1111111111111111111
 
 func keeps(rate float64, traceIDLow uint64) bool {
 	return rate >= 1 || traceIDLow*knuth <= uint64(rate*math.MaxUint64)
-}
-
-// recorded returns s such that what it decides is written into a trace's
-// state.
-func recorded(s sdktrace.Sampler) sdktrace.Sampler {
-	if own, ok := s.(*sampler); ok {
-		return own
-	}
-	return recordedSampler{s}
-}
-
-type recordedSampler struct {
-	sdktrace.Sampler
-}
-
-func (s recordedSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
-	r := s.Sampler.ShouldSample(p)
-	state := obsctx.TraceFrom(p.ParentContext)
-	if state == nil || state.Remote || state.ID != p.TraceID {
-		return r
-	}
-	if _, decided := state.Decision(); !decided {
-		d := obsctx.Decision{Priority: ext.PriorityAutoReject, Mechanism: obsctx.MechanismDefault}
-		if r.Decision == sdktrace.RecordAndSample {
-			d.Priority = ext.PriorityAutoKeep
-		}
-		state.Init(d)
-	}
-	return r
 }
 
 // without returns a list of tags without the one of key.
