@@ -2,16 +2,21 @@ package ddagent
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 )
 
 type faultFunc func(w http.ResponseWriter, r *http.Request, n int, body []byte) bool
@@ -57,9 +62,10 @@ func hang(_ http.ResponseWriter, r *http.Request, _ int, _ []byte) bool {
 const portal = `<!DOCTYPE html><html><body>Please sign in</body></html>`
 
 // TestFaults sends 400 traces in 4 s to an agent that fails for the first 3 s,
-// and compares the account with what the agent has.
+// and compares the account with what the agent has. With -v it prints both.
 func TestFaults(t *testing.T) {
 	t.Parallel()
+	accounts := newAccounts(t)
 	tests := []struct {
 		name  string
 		fault faultFunc // during the first 3 s
@@ -123,14 +129,54 @@ func TestFaults(t *testing.T) {
 				if err := r.exporter.Shutdown(t.Context()); err != nil {
 					t.Error(err)
 				}
+				twice := 0
 				for id, n := range r.agent.ids() {
 					if n != 1 {
 						t.Errorf("span %d was accepted %d times", id, n)
+						twice += n - 1
 					}
 				}
+				accounts.add(tt.name, i >= len(tests), r.exporter.Stats(), twice)
 			})
 		})
 	}
+}
+
+// accounts are the figures of each fault, printed when all tests are over.
+type accounts struct {
+	mu   sync.Mutex
+	rows []string
+}
+
+func newAccounts(t *testing.T) *accounts {
+	a := &accounts{}
+	t.Cleanup(func() {
+		slices.Sort(a.rows)
+		t.Logf("%-24s %-4s %5s %5s %6s %5s  lost\n%s", "fault", "", "ended", "sent", "queued", "twice", strings.Join(a.rows, "\n"))
+	})
+	return a
+}
+
+func (a *accounts) add(fault string, v1 bool, s Stats, twice int) {
+	protocol := "v0.4"
+	if v1 {
+		protocol = "v1.0"
+	}
+	lost := "nothing"
+	for _, reason := range []struct {
+		name string
+		n    int64
+	}{
+		{"queue full", s.Dropped.QueueFull}, {"rejected", s.Dropped.Rejected}, {"too large", s.Dropped.TooLarge},
+		{"expired", s.Dropped.Expired}, {"unsampled", s.Dropped.Unsampled}, {"shutdown", s.Dropped.Shutdown},
+	} {
+		if reason.n != 0 {
+			lost = fmt.Sprintf("%d %s", reason.n, reason.name) // no fault has two
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.rows = append(a.rows, fmt.Sprintf("%-24s %-4s %5d %5d %6d %5d  %s", fault, protocol, s.Ended, s.Sent, s.Queued+s.InFlight, twice, lost))
 }
 
 func checkDropped(t *testing.T, got, want Dropped, some bool) {
@@ -283,16 +329,28 @@ func TestSplitOn413(t *testing.T) {
 		}
 		root.End()
 		n++
-		_, huge, _ := r.trace(keepIt) // a span that does not fit
+		_, huge, _ := r.trace(keepIt) // a span that does not fit, and is cut down
 		for _, key := range []string{"a", "b", "c"} {
 			huge.SetAttributes(attribute.String(key, strings.Repeat("x", 20000)))
 		}
+		huge.SetAttributes(attribute.Int("small", 7), attribute.Bool("flag", true), attribute.IntSlice("list", []int{1, 2}))
+		huge.AddEvent("event", trace.WithAttributes(big))
 		huge.End()
 		n++
 		time.Sleep(time.Minute)
 		s := r.check(n)
-		if want := (Dropped{TooLarge: 1}); s.Dropped != want || s.Sent != int64(n-1) {
-			t.Errorf("sent %d of %d, dropped %+v, want %+v", s.Sent, n, s.Dropped, want)
+		if s.Dropped.Total() != 0 || s.Sent != int64(n) {
+			t.Errorf("sent %d of %d, dropped %+v", s.Sent, n, s.Dropped)
+		}
+		cut := spanWithID(t, r.agent, huge.SpanContext().SpanID())
+		if got := cut.metrics()[keyTruncated]; got != 4.0 {
+			t.Errorf("%s = %v, want 4", keyTruncated, got)
+		}
+		if got, want := cut.meta()["a"], strings.Repeat("x", reducedValue); got != want {
+			t.Errorf("a = %.20q, want %d bytes", got, len(want))
+		}
+		if cut.metrics()["small"] != 7.0 || cut.meta()["flag"] != "true" {
+			t.Errorf("what was small is not there: %v %v", cut.meta(), cut.metrics())
 		}
 		for _, chunk := range r.agent.chunks() {
 			if _, ok := chunk[0].metrics()[keyPriority]; !ok {
@@ -303,6 +361,54 @@ func TestSplitOn413(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func spanWithID(t *testing.T, a *fakeAgent, id trace.SpanID) span {
+	t.Helper()
+	for _, c := range a.chunks() {
+		for _, s := range c {
+			if s.id() == be64(id[:]) {
+				return s
+			}
+		}
+	}
+	t.Fatalf("the agent has no span %v", id)
+	return nil
+}
+
+// TestReduce cuts spans of any shape: what comes out can be read, is small, and
+// is cut no further.
+func TestReduce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{}, ProcessorOptions{})
+	r.exporter.running = true // nothing leaves
+	_, s := r.limitless().Start(context.Background(), strings.Repeat("n", 9000))
+	for i := range 900 {
+		s.SetAttributes(attribute.String(fmt.Sprintf("key.%d\xff", i), strings.Repeat("\u00e9", i)), attribute.Float64(fmt.Sprint(i), 0.5),
+			attribute.String(fmt.Sprintf("error.%d%s", i, strings.Repeat("k", 190)), strings.Repeat("e", 600)))
+	}
+	s.SetStatus(codes.Error, "at the end of a long list")
+	s.End()
+	c, _ := r.exporter.queue.evict()
+	less, ok := c.reduce()
+	if !ok || len(less.records) > reducedSpan {
+		t.Fatalf("%t, %d bytes of %d", ok, len(less.records), len(c.records))
+	}
+	if _, again := less.reduce(); again {
+		t.Error("cut twice")
+	}
+	traces, err := tracesOf(encodeV04(less))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := traces[0][0]
+	if got.meta()["error.message"] != "at the end of a long list" || got["error"] != uint64(1) || got.metrics()[keyTruncated].(float64) < 2000 {
+		t.Errorf("%v %v", got["error"], got.metrics()[keyTruncated])
+	}
+	var small chunk
+	if _, ok := small.reduce(); ok {
+		t.Error("an empty chunk is cut")
+	}
 }
 
 func TestRetryAfterIsHeeded(t *testing.T) {

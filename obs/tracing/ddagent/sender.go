@@ -250,8 +250,8 @@ func spansOf(batch []chunk) (n int64) {
 	return n
 }
 
-// shrink halves what an agent found too large: the payload, then the chunk.
-// What cannot be halved is dropped.
+// shrink halves what an agent found too large: the payload, then the chunk. A
+// span alone is cut down, and if that is not enough it is dropped.
 func (s *sender) shrink(batch []chunk) {
 	s.successes = 0
 	if len(batch) > 1 {
@@ -263,13 +263,17 @@ func (s *sender) shrink(batch []chunk) {
 		s.queue.unpop(batch)
 		return
 	}
-	first, second, ok := batch[0].halve()
-	if !ok {
-		s.release(batch, &s.stats.tooLarge)
+	if first, second, ok := batch[0].halve(); ok {
+		s.used.Add(first.cost() + second.cost() - batch[0].cost())
+		s.queue.unpop([]chunk{first, second})
 		return
 	}
-	s.used.Add(first.cost() + second.cost() - batch[0].cost())
-	s.queue.unpop([]chunk{first, second})
+	if less, ok := batch[0].reduce(); ok {
+		s.used.Add(less.cost() - batch[0].cost())
+		s.queue.unpop([]chunk{less})
+		return
+	}
+	s.release(batch, &s.stats.tooLarge)
 }
 
 // relax raises a lowered limit again after a while: what stood in the way may
