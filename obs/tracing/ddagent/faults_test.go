@@ -546,3 +546,29 @@ func TestShutdownTriesOnceMore(t *testing.T) {
 		}
 	})
 }
+
+// TestProbesAreSmall: an agent that has failed is tried with part of what
+// waits, and gets the rest in whole payloads once it is back.
+func TestProbesAreSmall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Options{}, ProcessorOptions{})
+		r.agent.set(status(503))
+		for range 2000 {
+			_, span, _ := r.trace(keepIt)
+			span.SetAttributes(tenAttrs()...)
+			span.End()
+		}
+		time.Sleep(time.Minute)
+		r.agent.set(nil)
+		time.Sleep(time.Minute)
+		if s := r.check(2000); s.Sent != 2000 {
+			t.Errorf("%+v", s)
+		}
+		failed, largest := r.agent.bodies[1:3], slices.Max(r.agent.bodies)
+		if slices.Max(failed) > probePayload || largest < 4*slices.Max(failed) {
+			t.Errorf("attempts of %d bytes, later ones of %d", failed, largest)
+		}
+		r.stop()
+	})
+}

@@ -155,15 +155,23 @@ func (s *sender) post(v version, batch []chunk) answer {
 	return a
 }
 
+// probePayload is the size of a payload for an agent that has just failed: if
+// it fails again, less has been encoded for nothing.
+const probePayload = maxPayload / 8
+
 // take moves the oldest chunks that make one payload from the queue into
 // flight.
 func (s *sender) take(v version) []chunk {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	limit := s.limit
+	if s.failures > 0 {
+		limit = min(limit, probePayload)
+	}
 	size, spans := 0, 0
 	batch := s.batch[:0]
 	for c := s.queue.oldest(); c != nil; c = s.queue.oldest() {
-		if size += c.sizeIn(v); len(batch) > 0 && (size > s.limit || !c.id.agrees(batch[0].id)) {
+		if size += c.sizeIn(v); len(batch) > 0 && (size > limit || !c.id.agrees(batch[0].id)) {
 			break
 		}
 		spans += c.spans
