@@ -2,28 +2,33 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/kumihimo/kumihimo/obs"
+	"github.com/kumihimo/kumihimo/obs/devui"
 	"github.com/kumihimo/kumihimo/obs/emulator"
 )
 
 // A stage is what the services play on. On a machine where nothing is
 // configured it is a Google Cloud and a Datadog Agent in miniature: tokens come
 // from a metadata server, spans go through a front end that checks them to an
-// agent, and what the agent received is shown after each request. Elsewhere it
-// is nil and does nothing.
+// agent, and what the agent received is shown after each request, and in a
+// browser. Elsewhere it is nil and does nothing.
 type stage struct {
+	viewer    *devui.Viewer
 	cloud     *emulator.Cloud
 	pipelines []*obs.Telemetry
 	requests  chan struct{} // has room for one
 	stop      context.CancelFunc
 	showing   sync.WaitGroup
-	seen      int
+	shown     int
 	held      []emulator.Span // of requests that are not through
 }
 
@@ -50,8 +55,27 @@ func newStage() (*stage, error) {
 			return nil, err
 		}
 	}
-	return &stage{cloud: cloud, requests: make(chan struct{}, 1), stop: func() {}}, nil
+	return &stage{viewer: devui.New(devui.Options{}), cloud: cloud, requests: make(chan struct{}, 1), stop: func() {}}, nil
 }
+
+// seen lets the viewer see the spans and records of a pipeline.
+func (s *stage) seen(o obs.Options) obs.Options {
+	if s != nil {
+		o.SpanProcessors = append(o.SpanProcessors, s.viewer)
+		o.LogHandlers = append(o.LogHandlers, s.viewer)
+	}
+	return o
+}
+
+// announce says where the viewer is, once ln listens.
+func (s *stage) announce(ln net.Listener) context.Context {
+	if s != nil {
+		fmt.Printf("see traces and logs at http://%s%s/\n", ln.Addr(), viewerPath)
+	}
+	return context.Background()
+}
+
+const viewerPath = "/debug/obs"
 
 // watch shows what arrives after each request.
 func (s *stage) watch(pipelines ...*obs.Telemetry) {
@@ -82,6 +106,10 @@ func (s *stage) around(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == viewerPath || strings.HasPrefix(r.URL.Path, viewerPath+"/") {
+			s.viewer.ServeHTTP(w, r) // which must not be seen itself
+			return
+		}
 		defer func() {
 			select {
 			case s.requests <- struct{}{}:
@@ -106,8 +134,8 @@ func (s *stage) flush(ctx context.Context) {
 // shop's server span, the last to end, has come.
 func (s *stage) show() {
 	all := s.cloud.Agent.Spans()
-	s.held = append(s.held, all[min(s.seen, len(all)):]...)
-	s.seen = len(all)
+	s.held = append(s.held, all[min(s.shown, len(all)):]...)
+	s.shown = len(all)
 	through := make(map[string]bool)
 	for _, span := range s.held {
 		if span.Service == "shop" && span.Kind == "server" {
@@ -153,7 +181,7 @@ func (s *stage) close() {
 	}
 	s.stop()
 	s.showing.Wait()
-	if err := s.cloud.Close(); err != nil {
+	if err := errors.Join(s.cloud.Close(), s.viewer.Shutdown(context.Background())); err != nil {
 		fmt.Fprintln(os.Stderr, "chi-app:", err)
 	}
 }

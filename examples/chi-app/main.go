@@ -5,8 +5,8 @@
 //	curl http://127.0.0.1:8080/orders/7
 //
 // With an empty environment it brings its own Google Cloud and Datadog Agent,
-// in miniature (local.go), and shows what the agent received; with
-// DD_TRACE_AGENT_URL and the like set it talks to real ones.
+// in miniature (local.go), and shows what the agent received, in the terminal and
+// at http://127.0.0.1:8080/debug/obs/; with DD_TRACE_AGENT_URL and the like set it talks to real ones.
 //
 // With -check it starts nothing: it asks everything that traces need on their
 // way to the agent, says what is wrong and what mends it, and exits with 1 if
@@ -71,11 +71,11 @@ func run(ctx context.Context, c config) (err error) {
 	defer closeCache()
 
 	// One pipeline a service. A program that is one service needs Init alone.
-	shop, err := obs.Init(ctx, options("shop", cache))
+	shop, err := obs.Init(ctx, stage.seen(options("shop", cache)))
 	if err != nil {
 		return err
 	}
-	inventory, err := obs.New(ctx, options("inventory", cache))
+	inventory, err := obs.New(ctx, stage.seen(options("inventory", cache)))
 	if err != nil {
 		return errors.Join(err, shop.Shutdown(ctx))
 	}
@@ -89,6 +89,7 @@ func run(ctx context.Context, c config) (err error) {
 	err = shop.Serve(ctx, &http.Server{
 		Addr:              c.addr,
 		Handler:           stage.around(newShop(stock.url)),
+		BaseContext:       stage.announce,
 		ReadHeaderTimeout: 5 * time.Second,
 	})
 	err = errors.Join(err, stock.stop())

@@ -171,6 +171,7 @@ func TestProcess(t *testing.T) {
 	if status, body := p.get(t, "/healthz"); status != 200 || body != "ok" {
 		t.Errorf("/healthz: got %d %q", status, body)
 	}
+	p.watched(t)
 	if code := p.interrupt(t); code != 0 {
 		t.Errorf("exit code: got %d, want 0", code)
 	}
@@ -188,6 +189,42 @@ func TestProcess(t *testing.T) {
 		if strings.Contains(out, never) {
 			t.Errorf("the output has %q", never)
 		}
+	}
+}
+
+// watched wants the requests in the viewer, and leaves a page of it open, which
+// must not keep the process from ending.
+func (p *process) watched(t *testing.T) {
+	t.Helper()
+	if status, body := p.get(t, "/debug/obs/"); status != 200 || !strings.Contains(body, "app.js") {
+		t.Errorf("/debug/obs/: got %d %q", status, body)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/debug/obs/api/stream", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { resp.Body.Close() })
+	seen := map[string]bool{"GET /orders/{id}": false, "GET /fail": false, "GET /panic": false, "GET /slow": false}
+	left := len(seen)
+	in := bufio.NewScanner(resp.Body)
+	in.Buffer(nil, 1<<20)
+	for left > 0 && in.Scan() {
+		for name, before := range seen {
+			if !before && strings.Contains(in.Text(), `"name":"`+name+`"`) {
+				seen[name] = true
+				left--
+			}
+		}
+		if strings.Contains(in.Text(), "planted-secret") {
+			t.Error("the viewer has the secret")
+		}
+	}
+	if left > 0 {
+		t.Errorf("seen in the viewer: %v", seen)
 	}
 }
 

@@ -96,5 +96,6 @@ func (st *store) facets() *facets {
 			routes[t.top.route] = true
 		}
 	}
-	return &facets{sortedKeys(services), sortedKeys(routes)}
+	// Empty ones too are lists: null is none.
+	return &facets{append([]string{}, sortedKeys(services)...), append([]string{}, sortedKeys(routes)...)}
 }

@@ -135,6 +135,7 @@ export class Requests {
     return h('div', { class: `row${r.failed ? ' failed' : ''}`, role: 'row' },
       cell(0, 'time', clock(r.at)),
       cell(1, 'name', h('a', { href: link('trace', r.id), tabindex: '-1', title: r.name }, ...title),
+        r.path && r.route && r.path !== r.route && h('span', { class: 'dim route' }, r.route),
         r.open && h('span', { class: 'tag', title: 'The root span has not come' }, 'open'),
         r.failed && h('span', { class: 'tag error' }, 'error')),
       cell(2, 'service', h('i', { class: `dot ${colourOf(r.service)}` }), r.service, r.services && h('span', { class: 'dim' }, ` +${r.services.length - 1}`)),
