@@ -41,6 +41,12 @@ type CacheOptions struct {
 	// and needs Audience and an identity: a token is found by both alone.
 	Cache Cache
 
+	// Lock lets one instance at a time ask the source, if Cache is a [Locker].
+	// It is for sources that are slow or bound by a quota, as IAM's: where each
+	// instance has a metadata server of its own, it is of no use. Instances
+	// without a token wait for the other's up to 4 s before they ask.
+	Lock bool
+
 	// Identity names the service account whose tokens these are. Empty: the
 	// source is asked, if it has a method Identity(context.Context) (string,
 	// error), as Metadata's has.

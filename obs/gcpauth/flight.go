@@ -58,6 +58,7 @@ func (c *CachedSource) renew(now time.Time) (*kept, *flight, error) {
 type arrival struct {
 	token      Token
 	fromSource bool
+	later      bool // nobody was asked, see turn
 	err        error
 }
 
@@ -77,9 +78,15 @@ func (c *CachedSource) fly(f *flight, old *kept) {
 	a = c.fetch(ctx, old)
 }
 
-// fetch asks the shared cache, then the source.
+// fetch asks the shared cache, then the source, once it may be asked.
 func (c *CachedSource) fetch(ctx context.Context, old *kept) arrival {
 	if t, ok := c.shared.get(ctx); ok && better(t, old) {
+		return arrival{token: t}
+	}
+	switch t, later := c.turn(ctx, old); {
+	case later:
+		return arrival{err: errLater, later: true}
+	case t.t != nil:
 		return arrival{token: t}
 	}
 	t, err := c.ask(ctx)
@@ -124,6 +131,8 @@ func (c *CachedSource) land(f *flight, a arrival) {
 	report := func() {}
 	switch {
 	case c.closed:
+	case a.later: // no word on the source
+		c.err, c.next = a.err, now.Add(lockRetry+rand.N(lockRetry))
 	case a.err != nil:
 		c.failures++
 		c.err = a.err

@@ -45,6 +45,7 @@ type shared struct {
 	mu          sync.Mutex // guards the fields below
 	readFailed  bool       // the last time
 	writeFailed bool
+	lockFailed  bool
 }
 
 func newShared(source TokenSource, o CacheOptions) *shared {
@@ -172,16 +173,16 @@ func guard(f func() error) (err error) {
 	return f()
 }
 
-// note keeps whether reading or writing failed, and reports the cache once a
-// change: it works again when both do.
+// note keeps whether reading, writing or locking failed, and reports the cache
+// once a change: it works again when all do.
 func (s *shared) note(ctx context.Context, failed *bool, err error) {
 	if ctx.Err() != nil {
 		return // shut down, or the attempt's time is over: no word on the cache
 	}
 	s.mu.Lock()
-	before := s.readFailed || s.writeFailed
+	before := s.readFailed || s.writeFailed || s.lockFailed
 	*failed = err != nil
-	after := s.readFailed || s.writeFailed
+	after := s.readFailed || s.writeFailed || s.lockFailed
 	s.mu.Unlock()
 	switch {
 	case after && !before:

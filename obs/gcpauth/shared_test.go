@@ -23,6 +23,25 @@ type memory struct {
 	gets   int
 	noMark bool
 	get    func(ctx context.Context) error // may be nil
+	locks  map[string]time.Time            // when each is over
+	lock   func() error                    // may be nil
+}
+
+func (m *memory) Lock(_ context.Context, key string, ttl time.Duration) (bool, error) {
+	if m.lock != nil {
+		return false, m.lock()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	if now.Before(m.locks[key]) {
+		return false, nil
+	}
+	if m.locks == nil {
+		m.locks = make(map[string]time.Time)
+	}
+	m.locks[key] = now.Add(ttl)
+	return true, nil
 }
 
 func (m *memory) Get(ctx context.Context, key string) ([]byte, error) {

@@ -37,7 +37,7 @@ func ExampleOpen() {
 	// Output:
 	// <nil>
 	// nobody <nil>
-	// rediscache: malformed URL: want redis://[[user]:password@]host[:port][/db], rediss:// likewise for TLS, or unix://[[user]:password@]/path[?db=0]
+	// rediscache: malformed URL: want redis://[[user]:password@]host[:port][/db], rediss:// likewise for TLS, or unix://[[user]:password@]/path[?db=0]; ?master_name=… for sentinels, ?addr=host:port for a cluster
 }
 
 // Values are sealed, unless the opposite is asked for by name.

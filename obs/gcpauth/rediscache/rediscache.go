@@ -58,6 +58,10 @@ type Options struct {
 	// Prefix begins each key in Redis. Empty: "kumihimo:".
 	Prefix string
 
+	// Cluster makes Open take the URL's host for a node of a cluster, or for its
+	// one endpoint. An addr in the URL's query does so too.
+	Cluster bool
+
 	// Timeout bounds each call by a timer of our own, whatever the client's
 	// settings. 0: 50 ms.
 	Timeout time.Duration
@@ -96,7 +100,10 @@ type Cache struct {
 	running sync.WaitGroup
 }
 
-var _ gcpauth.Cache = (*Cache)(nil)
+var (
+	_ gcpauth.Cache  = (*Cache)(nil)
+	_ gcpauth.Locker = (*Cache)(nil)
+)
 
 // New returns a cache on a client of the caller's, which stays the caller's to
 // close. It is an error if neither a key is given nor Plaintext is.
@@ -149,6 +156,21 @@ func (c *Cache) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 		return struct{}{}, c.client.Set(ctx, key, sealed, ttl).Err()
 	})
 	return err
+}
+
+// Lock reports whether key was not locked, and locks it for ttl. There is no
+// unlocking: a lock is over when its time is.
+func (c *Cache) Lock(ctx context.Context, key string, ttl time.Duration) (bool, error) {
+	if ttl < time.Millisecond {
+		return false, fmt.Errorf("rediscache: lock for %v: want at least 1ms", ttl)
+	}
+	return call(ctx, c, func(ctx context.Context) (bool, error) {
+		err := c.client.SetArgs(ctx, c.prefix+key+":lock", "", redis.SetArgs{Mode: "NX", TTL: ttl}).Err()
+		if errors.Is(err, redis.Nil) {
+			return false, nil
+		}
+		return err == nil, err
+	})
 }
 
 // Close closes the client if Open made it, and waits for calls under way. Later

@@ -325,6 +325,8 @@ func TestURLsChecked(t *testing.T) {
 		"", "127.0.0.1:6379", "http://:hunter2@127.0.0.1", "redis://:hunter2@127.0.0.1:x", "redis://:hunter2@127.0.0.1/zero",
 		"redis://user:hunter2#@127.0.0.1", "redis://:hunter2@127.0.0.1?hunter2=1", "redis://:hunter2@127.0.0.1/0/1", "redis://:hunter2\x7f@h",
 		"redis://:%zzhunter2@h", "redis://:hunter2@h?read_timeout=hunter2",
+		"redis://:hunter2@h?master_name=", "redis://:hunter2@h/zero?master_name=m", "unix://:hunter2@/h?master_name=m", "redis://h?master_name=m&hunter2=1",
+		"redis://:hunter2@h?addr=hunter2", "redis://:hunter2@h/1?addr=g:1", "unix://:hunter2@/h?addr=g:1", "redis://h?addr=g:1&hunter2=1",
 	} {
 		c, err := Open(url, Options{Key: testKey(1)})
 		if err == nil {

@@ -19,6 +19,8 @@ type server struct {
 	admin *redis.Client // what a test does behind the cache's back
 	real  bool
 	stop  func() // for good
+
+	process *os.Process // of a real one
 }
 
 // startRedis starts a real redis-server where there is one, and miniredis
@@ -58,12 +60,34 @@ func startMini(t *testing.T, args []string) *server {
 
 func startReal(t *testing.T, path string, args []string) *server {
 	t.Helper()
+	return startProcess(t, path, func(port string) []string {
+		return append([]string{
+			"--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir(),
+		}, args...)
+	})
+}
+
+// needReal returns the path of redis-server, or skips where there is none: what
+// miniredis cannot be.
+func needReal(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("redis-server")
+	if err != nil && os.Getenv("CI") == "true" {
+		t.Fatalf("CI must have a real redis-server: %v", err)
+	}
+	if err != nil {
+		t.Skip("no redis-server on PATH")
+	}
+	return path
+}
+
+// startProcess starts redis-server on a free port.
+func startProcess(t *testing.T, path string, args func(port string) []string) *server {
+	t.Helper()
 	// Another process may take the port before redis-server does.
 	for range 5 {
 		port := freePort(t)
-		cmd := exec.Command(path, append([]string{
-			"--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir(),
-		}, args...)...)
+		cmd := exec.Command(path, args(port)...)
 		cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -80,7 +104,7 @@ func startReal(t *testing.T, path string, args []string) *server {
 		addr := net.JoinHostPort("127.0.0.1", port)
 		if answers(t, addr, exited) {
 			t.Cleanup(stop)
-			return &server{addr: addr, real: true, stop: stop}
+			return &server{addr: addr, real: true, stop: stop, process: cmd.Process}
 		}
 		stop()
 	}
