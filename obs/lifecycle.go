@@ -44,17 +44,25 @@ func (t *Telemetry) Stats() Stats {
 }
 
 // Flush sends the spans that have ended, those of open traces included, and
-// returns when all of them are sent or dropped, or ctx is done; without a
-// deadline it gives up after 8 s.
+// the lines in a logging.BufferedWriter. It returns when all of them are sent or
+// dropped, or ctx is done; without a deadline it gives up after 8 s.
 func (t *Telemetry) Flush(ctx context.Context) error {
 	ctx, cancel := drainContext(ctx)
 	defer cancel()
+	var lines <-chan error
+	if t.buffer != nil {
+		lines = guarded(t.buffer.Flush)
+	}
 	foreign := t.eachProcessor(ctx, "flush", sdktrace.SpanProcessor.ForceFlush)
 	var err error
 	if t.spans.SpanProcessor != nil {
 		err = t.spans.ForceFlush(ctx)
 	}
-	return errors.Join(err, foreign(), t.flushLogs(ctx))
+	err = errors.Join(err, foreign(), t.flushLogs(ctx))
+	if lines != nil {
+		err = errors.Join(err, await(ctx, lines))
+	}
+	return err
 }
 
 // Shutdown waits for the goroutines of [Go], for at most half of the time, sends

@@ -42,9 +42,6 @@ func (w *standardLog) Write(line []byte) (int, error) {
 		ctx, cancel := context.WithTimeout(ctx, fatalFlush)
 		defer cancel()
 		_ = w.t.Flush(ctx) // what is left is lost with the program
-		if w.t.buffer != nil {
-			_ = await(ctx, guarded(w.t.buffer.Flush))
-		}
 	}
 	return len(line), nil
 }

@@ -49,6 +49,7 @@ var arrows = []arrow{
 	{"internal/spanqueue", []string{"obs/tracing/ddagent"},
 		"it stands in the agent exporter's place, with the same account"},
 	{"internal/spanattr", nil, "one vocabulary for all, so it stands below all"},
+	{"internal/payloadtest", []string{"internal/msgpack"}, "what tests a decoder shares no code with an encoder"},
 	{"internal/msgpack", nil, "an encoding knows no domain"},
 	{"internal/ddpayload", []string{"internal/msgpack"}, "it reads what the exporter writes, so it shares no code with it"},
 	{"internal/braid", []string{"internal/fault", "internal/obsctx", "internal/redact"}, "the log and the spans meet in it, so it stands below both"},

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kumihimo/kumihimo/internal/msgpack"
+	"github.com/kumihimo/kumihimo/internal/payloadtest"
 )
 
 const beganNanos = 1_700_000_000_000_000_005
@@ -15,37 +16,37 @@ const beganNanos = 1_700_000_000_000_000_005
 var began = time.Unix(0, beganNanos).UTC()
 
 // v04 is one trace of two spans, which every version can say.
-func v04() list {
-	return list{
-		object{"service", "shop", "name", "http.server.request", "resource", "GET /users/{id}", "type", "web",
+func v04() payloadtest.List {
+	return payloadtest.List{
+		payloadtest.Object{"service", "shop", "name", "http.server.request", "resource", "GET /users/{id}", "type", "web",
 			"trace_id", uint64(0x8448eb211c80319c), "span_id", uint64(1), "parent_id", 0, "start", beganNanos, "duration", 12_000_000, "error", 1,
-			"meta", object{"env", "prod", "version", "1.2", "span.kind", "server", "_dd.p.tid", "0af7651916cd43dd", "_dd.origin", "rum", "error.message", "boom"},
-			"metrics", object{"_sampling_priority_v1", 2.0, "http.status_code", 500}},
-		object{"service", "shop", "name", "child", "trace_id", uint64(0x8448eb211c80319c), "span_id", uint64(2), "parent_id", 1, "start", beganNanos, "duration", 5,
-			"meta", object{"env", "prod", "version", "1.2"}},
+			"meta", payloadtest.Object{"env", "prod", "version", "1.2", "span.kind", "server", "_dd.p.tid", "0af7651916cd43dd", "_dd.origin", "rum", "error.message", "boom"},
+			"metrics", payloadtest.Object{"_sampling_priority_v1", 2.0, "http.status_code", 500}},
+		payloadtest.Object{"service", "shop", "name", "child", "trace_id", uint64(0x8448eb211c80319c), "span_id", uint64(2), "parent_id", 1, "start", beganNanos, "duration", 5,
+			"meta", payloadtest.Object{"env", "prod", "version", "1.2"}},
 	}
 }
 
 func payloadV05() []byte {
 	// The strings, and after them the numbers by which spans name them.
-	strings := list{"", "shop", "http.server.request", "GET /users/{id}", "web", "env", "prod", "version", "1.2", "span.kind", "server",
+	strings := payloadtest.List{"", "shop", "http.server.request", "GET /users/{id}", "web", "env", "prod", "version", "1.2", "span.kind", "server",
 		"_dd.p.tid", "0af7651916cd43dd", "_dd.origin", "rum", "error.message", "boom", "_sampling_priority_v1", "http.status_code", "child"}
-	return encodeV04(nil, list{strings, list{list{
-		list{1, 2, 3, uint64(0x8448eb211c80319c), uint64(1), 0, beganNanos, 12_000_000, 1,
-			object{5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, object{17, 2.0, 18, 500}, 4},
-		list{1, 19, 0, uint64(0x8448eb211c80319c), uint64(2), 1, beganNanos, 5, 0, object{5, 6, 7, 8}, object{}, 0},
+	return payloadtest.AppendV04(nil, payloadtest.List{strings, payloadtest.List{payloadtest.List{
+		payloadtest.List{1, 2, 3, uint64(0x8448eb211c80319c), uint64(1), 0, beganNanos, 12_000_000, 1,
+			payloadtest.Object{5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, payloadtest.Object{17, 2.0, 18, 500}, 4},
+		payloadtest.List{1, 19, 0, uint64(0x8448eb211c80319c), uint64(2), 1, beganNanos, 5, 0, payloadtest.Object{5, 6, 7, 8}, payloadtest.Object{}, 0},
 	}}})
 }
 
 func payloadV07Test() []byte {
-	return encodeV04(nil, object{
-		"container_id", "c", "language_name", "go", "tags", object{"team", "web", "env", "ignored"}, "env", "prod", "app_version", "1.2",
-		"chunks", list{object{
-			"priority", 2, "origin", "rum", "dropped_trace", false, "tags", object{"_dd.p.tid", "0af7651916cd43dd", "_dd.p.dm", "-4"},
-			"spans", list{
-				object{"service", "shop", "name", "http.server.request", "resource", "GET /users/{id}", "type", "web",
+	return payloadtest.AppendV04(nil, payloadtest.Object{
+		"container_id", "c", "language_name", "go", "tags", payloadtest.Object{"team", "web", "env", "ignored"}, "env", "prod", "app_version", "1.2",
+		"chunks", payloadtest.List{payloadtest.Object{
+			"priority", 2, "origin", "rum", "dropped_trace", false, "tags", payloadtest.Object{"_dd.p.tid", "0af7651916cd43dd", "_dd.p.dm", "-4"},
+			"spans", payloadtest.List{
+				payloadtest.Object{"service", "shop", "name", "http.server.request", "resource", "GET /users/{id}", "type", "web",
 					"trace_id", uint64(0x8448eb211c80319c), "span_id", uint64(1), "start", beganNanos, "duration", 12_000_000, "error", 1,
-					"meta", object{"span.kind", "server", "env", "test"}, "metrics", object{"http.status_code", 500}},
+					"meta", payloadtest.Object{"span.kind", "server", "env", "test"}, "metrics", payloadtest.Object{"http.status_code", 500}},
 			},
 		}},
 	})
@@ -71,17 +72,17 @@ func TestDecode(t *testing.T) {
 		body    []byte
 		want    []Span
 	}{
-		{V03, encodeV04(nil, list{v04()}), same(V03)},
-		{V04, encodeV04(nil, list{v04()}), same(V04)},
+		{V03, payloadtest.AppendV04(nil, payloadtest.List{v04()}), same(V03)},
+		{V04, payloadtest.AppendV04(nil, payloadtest.List{v04()}), same(V04)},
 		{V05, payloadV05(), same(V05)},
 		{V07, payloadV07Test(), []Span{{TraceID: trace, SpanID: 1, Service: "shop", Name: "http.server.request", Resource: "GET /users/{id}",
 			Type: "web", Kind: "server", Env: "test", Version: "1.2", Origin: "rum", Start: began, Duration: 12 * time.Millisecond, Error: true,
 			Meta:    map[string]string{"span.kind": "server", "env": "test", "version": "1.2", "team": "web", "_dd.p.dm": "-4", "_dd.origin": "rum"},
 			Metrics: map[string]float64{"http.status_code": 500}, Priority: 2, Protocol: V07}}},
-		{V10, encodeV1(object{11, list{object{1, 1, 6, id16(0, 9), 4, list{object{1, "shop", 4, uint64(7)}}}}}),
+		{V10, payloadtest.V1(payloadtest.Object{11, payloadtest.List{payloadtest.Object{1, 1, 6, payloadtest.ID16(0, 9), 4, payloadtest.List{payloadtest.Object{1, "shop", 4, uint64(7)}}}}}),
 			[]Span{{TraceID: "00000000000000000000000000000009", SpanID: 7, Service: "shop", Meta: map[string]string{"_dd.p.dm": "-0"}, Priority: 1, Protocol: V10}}},
-		{V07, encodeV04(nil, object{}), nil},
-		{V05, encodeV04(nil, list{list{}, list{}}), nil},
+		{V07, payloadtest.AppendV04(nil, payloadtest.Object{}), nil},
+		{V05, payloadtest.AppendV04(nil, payloadtest.List{payloadtest.List{}, payloadtest.List{}}), nil},
 	}
 	for _, tt := range tests {
 		got, err := Decode(tt.version, tt.body)
@@ -98,7 +99,7 @@ func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	v05, v07 := string(payloadV05()), string(payloadV07Test())
 	span05 := func(fields ...any) string {
-		return string(encodeV04(nil, list{list{"", "a"}, list{list{list(fields)}}}))
+		return string(payloadtest.AppendV04(nil, payloadtest.List{payloadtest.List{"", "a"}, payloadtest.List{payloadtest.List{payloadtest.List(fields)}}}))
 	}
 	tests := []struct {
 		name, version, body, text string
@@ -108,14 +109,14 @@ func TestDecodeRefuses(t *testing.T) {
 		{"v0.4 as v0.5", V05, "\x90", "the strings and the traces"},
 		{"cut v0.5", V05, v05[:len(v05)-3], ""},
 		{"more v0.5", V05, v05 + "\x00", "more after"},
-		{"eleven fields", V05, span05(0, 0, 0, 1, 1, 0, 0, 0, 0, object{}, object{}), "11 fields"},
-		{"a string that is not there", V05, span05(2, 0, 0, 1, 1, 0, 0, 0, 0, object{}, object{}, 0), "string 2 of 2"},
-		{"a string for a number of one", V05, span05("a", 0, 0, 1, 1, 0, 0, 0, 0, object{}, object{}, 0), "want an integer"},
-		{"nil for a map", V05, span05(0, 0, 0, 1, 1, 0, 0, 0, 0, nil, object{}, 0), "want a map"},
+		{"eleven fields", V05, span05(0, 0, 0, 1, 1, 0, 0, 0, 0, payloadtest.Object{}, payloadtest.Object{}), "11 fields"},
+		{"a string that is not there", V05, span05(2, 0, 0, 1, 1, 0, 0, 0, 0, payloadtest.Object{}, payloadtest.Object{}, 0), "string 2 of 2"},
+		{"a string for a number of one", V05, span05("a", 0, 0, 1, 1, 0, 0, 0, 0, payloadtest.Object{}, payloadtest.Object{}, 0), "want an integer"},
+		{"nil for a map", V05, span05(0, 0, 0, 1, 1, 0, 0, 0, 0, nil, payloadtest.Object{}, 0), "want a map"},
 		{"v0.4 as v0.7", V07, "\x90", "want a map"},
 		{"cut v0.7", V07, v07[:len(v07)-3], ""},
 		{"more v0.7", V07, v07 + "\x00", "more after"},
-		{"chunks that are none", V07, string(encodeV04(nil, object{"chunks", 5})), "want an array"},
+		{"chunks that are none", V07, string(payloadtest.AppendV04(nil, payloadtest.Object{"chunks", 5})), "want an array"},
 	}
 	for _, tt := range tests {
 		spans, err := Decode(tt.version, []byte(tt.body))
@@ -128,8 +129,8 @@ func TestDecodeRefuses(t *testing.T) {
 // TestBudgets decodes what would take gigabytes if it were believed.
 func TestBudgets(t *testing.T) {
 	t.Parallel()
-	for version, body := range map[string][]byte{V04: encodeV04(nil, list{v04()}), V05: payloadV05(), V07: payloadV07Test(),
-		V10: encodeV1(object{11, list{object{4, list{object{}, object{}}}}})} {
+	for version, body := range map[string][]byte{V04: payloadtest.AppendV04(nil, payloadtest.List{v04()}), V05: payloadV05(), V07: payloadV07Test(),
+		V10: payloadtest.V1(payloadtest.Object{11, payloadtest.List{payloadtest.Object{4, payloadtest.List{payloadtest.Object{}, payloadtest.Object{}}}}})} {
 		d := newDecoder(body)
 		d.spans = 1
 		if version == V07 {
@@ -161,10 +162,10 @@ func TestBudgets(t *testing.T) {
 
 // FuzzDecode wants an error or spans with ids of whatever comes in.
 func FuzzDecode(f *testing.F) {
-	f.Add(encodeV04(nil, list{v04()}))
+	f.Add(payloadtest.AppendV04(nil, payloadtest.List{v04()}))
 	f.Add(payloadV05())
 	f.Add(payloadV07Test())
-	f.Add(encodeV1(object{11, list{object{6, id16(1, 2), 4, list{object{1, "shop", 9, list{"a", 6, list{1, "b"}}}}}}}))
+	f.Add(payloadtest.V1(payloadtest.Object{11, payloadtest.List{payloadtest.Object{6, payloadtest.ID16(1, 2), 4, payloadtest.List{payloadtest.Object{1, "shop", 9, payloadtest.List{"a", 6, payloadtest.List{1, "b"}}}}}}}))
 	f.Add([]byte("\xdd\xff\xff\xff\xff\x91\x80"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, version := range []string{V04, V05, V07, V10} {

@@ -93,10 +93,10 @@ func (q *Queue) sleep(d time.Duration) {
 
 // expire drops what has waited too long.
 func (q *Queue) expire(now time.Time) {
-	kept := q.queue[:0:0]
 	if !slices.ContainsFunc(q.queue, func(b batch) bool { return now.Sub(b.at) > maxAge }) {
 		return
 	}
+	var kept []batch
 	for _, b := range q.queue {
 		if now.Sub(b.at) <= maxAge {
 			kept = append(kept, b)

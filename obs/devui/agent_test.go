@@ -12,51 +12,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kumihimo/kumihimo/internal/ddpayload"
-	"github.com/kumihimo/kumihimo/internal/msgpack"
+	"github.com/kumihimo/kumihimo/internal/payloadtest"
 )
-
-// object is a map in the order of writing, and list an array.
-type (
-	object []any
-	list   []any
-)
-
-func encode(b []byte, v any) []byte {
-	switch v := v.(type) {
-	case object:
-		b = msgpack.AppendMapHeader(b, len(v)/2)
-		for _, el := range v {
-			b = encode(b, el)
-		}
-	case list:
-		b = msgpack.AppendArrayHeader(b, len(v))
-		for _, el := range v {
-			b = encode(b, el)
-		}
-	case string:
-		return msgpack.AppendString(b, v)
-	case []byte:
-		return msgpack.AppendBytes(b, v)
-	case int:
-		return msgpack.AppendInt(b, int64(v))
-	case float64:
-		return msgpack.AppendFloat64(b, v)
-	}
-	return b
-}
 
 const beganNanos = 1_700_000_000_000_000_000
 
 func payloadV04() []byte {
-	return encode(nil, list{list{
-		object{"service", "web", "name", "rack.request", "resource", "Orders#show", "type", "web", "trace_id", 9, "span_id", 1, "start", beganNanos, "duration", 5000, "error", 1,
-			"meta", object{"span.kind", "server", "http.method", "GET", "http.route", "/orders/:id", "http.status_code", "500", "error.message", "boom", "password", "planted", "http.url", "https://u:planted@h/"},
-			"metrics", object{"_sampling_priority_v1", 1.0, "odd", math.NaN()}, "meta_struct", object{"blob", []byte{1, 2}},
-			"span_links", list{object{"trace_id", 2, "span_id", 3, "attributes", object{"k", "v"}}},
-			"span_events", list{object{"time_unix_nano", beganNanos + 10, "name", "exception", "attributes", object{
-				"exception.message", object{"type", 0, "string_value", "boom"}, "n", object{"type", 2, "int_value", 7},
-				"l", object{"type", 4, "array_value", object{"values", list{object{"type", 2, "int_value", 1}}}}}}}},
-		object{"service", "web", "name", "lost", "trace_id", 9, "span_id", 0},
+	return payloadtest.AppendV04(nil, payloadtest.List{payloadtest.List{
+		payloadtest.Object{"service", "web", "name", "rack.request", "resource", "Orders#show", "type", "web", "trace_id", 9, "span_id", 1, "start", beganNanos, "duration", 5000, "error", 1,
+			"meta", payloadtest.Object{"span.kind", "server", "http.method", "GET", "http.route", "/orders/:id", "http.status_code", "500", "error.message", "boom", "password", "planted", "http.url", "https://u:planted@h/"},
+			"metrics", payloadtest.Object{"_sampling_priority_v1", 1.0, "odd", math.NaN()}, "meta_struct", payloadtest.Object{"blob", []byte{1, 2}},
+			"span_links", payloadtest.List{payloadtest.Object{"trace_id", 2, "span_id", 3, "attributes", payloadtest.Object{"k", "v"}}},
+			"span_events", payloadtest.List{payloadtest.Object{"time_unix_nano", beganNanos + 10, "name", "exception", "attributes", payloadtest.Object{
+				"exception.message", payloadtest.Object{"type", 0, "string_value", "boom"}, "n", payloadtest.Object{"type", 2, "int_value", 7},
+				"l", payloadtest.Object{"type", 4, "array_value", payloadtest.Object{"values", payloadtest.List{payloadtest.Object{"type", 2, "int_value", 1}}}}}}}},
+		payloadtest.Object{"service", "web", "name", "lost", "trace_id", 9, "span_id", 0},
 	}})
 }
 
@@ -70,7 +40,7 @@ func post(t *testing.T, h http.Handler, path, kind string, body []byte) (int, st
 
 func TestAgentTakes(t *testing.T) {
 	t.Parallel()
-	span05 := list{1, 2, 3, 9, 1, 0, beganNanos, 5, 0, object{4, 5}, object{}, 6}
+	span05 := payloadtest.List{1, 2, 3, 9, 1, 0, beganNanos, 5, 0, payloadtest.Object{4, 5}, payloadtest.Object{}, 6}
 	tests := []struct {
 		version string
 		body    []byte
@@ -78,9 +48,9 @@ func TestAgentTakes(t *testing.T) {
 	}{
 		{"v0.3", payloadV04(), "OK\n"},
 		{"v0.4", payloadV04(), `{"rate_by_service":{"service:,env:":1}}`},
-		{"v0.5", encode(nil, list{list{"", "web", "rack.request", "Orders#show", "span.kind", "server", "web"}, list{list{span05}}}), `{"rate_by_service":{"service:,env:":1}}`},
-		{"v0.7", encode(nil, object{"chunks", list{object{"spans", list{object{"service", "web", "name", "rack.request", "resource", "Orders#show", "trace_id", 9, "span_id", 1}}}}}), `{"rate_by_service":{"service:,env:":1}}`},
-		{"v1.0", encode(nil, object{11, list{object{6, []byte("\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x09"), 4, list{object{1, "web", 2, "rack.request", 3, "Orders#show", 4, 1}}}}}), `{"rate_by_service":{"service:,env:":1}}`},
+		{"v0.5", payloadtest.AppendV04(nil, payloadtest.List{payloadtest.List{"", "web", "rack.request", "Orders#show", "span.kind", "server", "web"}, payloadtest.List{payloadtest.List{span05}}}), `{"rate_by_service":{"service:,env:":1}}`},
+		{"v0.7", payloadtest.AppendV04(nil, payloadtest.Object{"chunks", payloadtest.List{payloadtest.Object{"spans", payloadtest.List{payloadtest.Object{"service", "web", "name", "rack.request", "resource", "Orders#show", "trace_id", 9, "span_id", 1}}}}}), `{"rate_by_service":{"service:,env:":1}}`},
+		{"v1.0", payloadtest.AppendV04(nil, payloadtest.Object{11, payloadtest.List{payloadtest.Object{6, []byte("\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x09"), 4, payloadtest.List{payloadtest.Object{1, "web", 2, "rack.request", 3, "Orders#show", 4, 1}}}}}), `{"rate_by_service":{"service:,env:":1}}`},
 	}
 	for _, tt := range tests {
 		r := newRig(t, Options{})

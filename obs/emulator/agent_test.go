@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kumihimo/kumihimo/internal/payloadtest"
 )
 
 const msgpackType = "Content-Type: application/msgpack"
@@ -23,28 +25,28 @@ var began = time.Unix(1_700_000_000, 5).UTC()
 const beganNanos = 1_700_000_000_000_000_005
 
 func payloadV04() []byte {
-	return encodeV04(nil, list{
-		list{
-			object{
+	return payloadtest.AppendV04(nil, payloadtest.List{
+		payloadtest.List{
+			payloadtest.Object{
 				"service", "shop", "name", "http.server.request", "resource", "GET /users/{id}", "type", "web",
 				"trace_id", uint64(0x8448eb211c80319c), "span_id", uint64(1), "parent_id", 0, "start", beganNanos, "duration", 12_000_000, "error", 1,
-				"meta", object{"env", "prod", "version", "1.2", "span.kind", "server", "_dd.p.tid", "0af7651916cd43dd", "_dd.p.dm", "-4", "_dd.origin", "rum", "error.message", "boom"},
-				"metrics", object{"_sampling_priority_v1", 2.0, "http.status_code", 500, "small", -1},
-				"meta_struct", object{"blob", []byte("\x81\x01\x02")},
-				"span_links", list{object{"trace_id", uint64(2), "trace_id_high", uint64(1), "span_id", uint64(3), "tracestate", "a=b", "flags", uint64(1<<31 | 1), "attributes", object{"k", "v"}}},
-				"span_events", list{object{"time_unix_nano", uint64(beganNanos), "name", "exception", "attributes", object{
-					"s", object{"type", 0, "string_value", "x"},
-					"b", object{"type", 1, "bool_value", true},
-					"i", object{"type", 2, "int_value", -7},
-					"f", object{"type", 3, "double_value", 0.5},
-					"a", object{"type", 4, "array_value", object{"values", list{object{"type", 2, "int_value", 1}, object{"type", 0, "string_value", "y"}}}},
+				"meta", payloadtest.Object{"env", "prod", "version", "1.2", "span.kind", "server", "_dd.p.tid", "0af7651916cd43dd", "_dd.p.dm", "-4", "_dd.origin", "rum", "error.message", "boom"},
+				"metrics", payloadtest.Object{"_sampling_priority_v1", 2.0, "http.status_code", 500, "small", -1},
+				"meta_struct", payloadtest.Object{"blob", []byte("\x81\x01\x02")},
+				"span_links", payloadtest.List{payloadtest.Object{"trace_id", uint64(2), "trace_id_high", uint64(1), "span_id", uint64(3), "tracestate", "a=b", "flags", uint64(1<<31 | 1), "attributes", payloadtest.Object{"k", "v"}}},
+				"span_events", payloadtest.List{payloadtest.Object{"time_unix_nano", uint64(beganNanos), "name", "exception", "attributes", payloadtest.Object{
+					"s", payloadtest.Object{"type", 0, "string_value", "x"},
+					"b", payloadtest.Object{"type", 1, "bool_value", true},
+					"i", payloadtest.Object{"type", 2, "int_value", -7},
+					"f", payloadtest.Object{"type", 3, "double_value", 0.5},
+					"a", payloadtest.Object{"type", 4, "array_value", payloadtest.Object{"values", payloadtest.List{payloadtest.Object{"type", 2, "int_value", 1}, payloadtest.Object{"type", 0, "string_value", "y"}}}},
 				}}},
-				"added_since", object{"x", list{1, nil, "y"}},
+				"added_since", payloadtest.Object{"x", payloadtest.List{1, nil, "y"}},
 			},
-			object{"service", "shop", "name", "child", "resource", nil, "type", nil, "trace_id", uint64(0x8448eb211c80319c), "span_id", raw("\xd3\xff\xff\xff\xff\xff\xff\xff\xff"),
+			payloadtest.Object{"service", "shop", "name", "child", "resource", nil, "type", nil, "trace_id", uint64(0x8448eb211c80319c), "span_id", payloadtest.Raw("\xd3\xff\xff\xff\xff\xff\xff\xff\xff"),
 				"parent_id", uint64(1), "start", beganNanos, "duration", 5, "error", 0, "meta", nil, "metrics", nil},
 		},
-		list{object{"service", "worker", "trace_id", uint64(9), "span_id", uint64(7)}},
+		payloadtest.List{payloadtest.Object{"service", "worker", "trace_id", uint64(9), "span_id", uint64(7)}},
 	})
 }
 
@@ -68,18 +70,18 @@ func wantV04(protocol string) []Span {
 }
 
 func payloadV1() []byte {
-	attributes := list{"http.route", 1, "/users/{id}", "cached", 2, true, "ratio", 3, 0.5, "http.status_code", 4, 500, "blob", 5, []byte("\x01"),
-		"tags", 6, list{1, "shop", 4, 2}, "map", 7, list{"shop", 1, "prod"}, "error.message", 1, "boom"}
-	return encodeV1(object{
-		2, "container", 3, "go", 4, "1.26", 5, "0.1.0", 6, "runtime", 7, "prod", 8, "host", 9, "1.2", 10, list{"payload", 1, "shop"},
-		11, list{object{
-			1, 2, 2, "rum", 3, list{"chunk", 1, "go"}, 6, id16(0x0af7651916cd43dd, 0x8448eb211c80319c), 7, 4,
-			4, list{
-				object{1, "shop", 2, "http.server.request", 3, "GET /users/{id}", 4, uint64(1), 5, 0, 6, beganNanos, 7, 12_000_000, 8, true, 9, attributes, 10, "web",
-					11, list{object{1, id16(1, 2), 2, uint64(3), 3, list{"k", 1, "shop"}, 4, "a=b", 5, uint64(1<<31 | 1)}},
-					12, list{object{1, uint64(beganNanos), 2, "exception", 3, list{"s", 1, "boom", "a", 6, list{4, 1, 1, "web"}}}},
+	attributes := payloadtest.List{"http.route", 1, "/users/{id}", "cached", 2, true, "ratio", 3, 0.5, "http.status_code", 4, 500, "blob", 5, []byte("\x01"),
+		"tags", 6, payloadtest.List{1, "shop", 4, 2}, "map", 7, payloadtest.List{"shop", 1, "prod"}, "error.message", 1, "boom"}
+	return payloadtest.V1(payloadtest.Object{
+		2, "container", 3, "go", 4, "1.26", 5, "0.1.0", 6, "runtime", 7, "prod", 8, "host", 9, "1.2", 10, payloadtest.List{"payload", 1, "shop"},
+		11, payloadtest.List{payloadtest.Object{
+			1, 2, 2, "rum", 3, payloadtest.List{"chunk", 1, "go"}, 6, payloadtest.ID16(0x0af7651916cd43dd, 0x8448eb211c80319c), 7, 4,
+			4, payloadtest.List{
+				payloadtest.Object{1, "shop", 2, "http.server.request", 3, "GET /users/{id}", 4, uint64(1), 5, 0, 6, beganNanos, 7, 12_000_000, 8, true, 9, attributes, 10, "web",
+					11, payloadtest.List{payloadtest.Object{1, payloadtest.ID16(1, 2), 2, uint64(3), 3, payloadtest.List{"k", 1, "shop"}, 4, "a=b", 5, uint64(1<<31 | 1)}},
+					12, payloadtest.List{payloadtest.Object{1, uint64(beganNanos), 2, "exception", 3, payloadtest.List{"s", 1, "boom", "a", 6, payloadtest.List{4, 1, 1, "web"}}}},
 					13, "", 14, "1.3", 15, "chi", 16, 2},
-				object{1, "shop", 2, "child", 3, "child", 4, uint64(2), 5, uint64(1), 6, beganNanos, 7, 5, 8, false, 9, list{}, 10, "", 11, list{}, 12, list{}, 13, "prod", 14, "1.2", 16, 0},
+				payloadtest.Object{1, "shop", 2, "child", 3, "child", 4, uint64(2), 5, uint64(1), 6, beganNanos, 7, 5, 8, false, 9, payloadtest.List{}, 10, "", 11, payloadtest.List{}, 12, payloadtest.List{}, 13, "prod", 14, "1.2", 16, 0},
 			},
 		}},
 	})
@@ -149,10 +151,10 @@ func TestAgentTakes(t *testing.T) {
 // the last one's id.
 func TestChunkOfTwoTraces(t *testing.T) {
 	t.Parallel()
-	spans, err := decode("v0.4", encodeV04(nil, list{list{
-		object{"trace_id", 1, "span_id", 1, "parent_id", 9, "metrics", object{"_sampling_priority_v1", 1}},
-		object{"trace_id", 2, "span_id", 2, "metrics", object{"_sampling_priority_v1", -1}},
-		object{"trace_id", 3, "span_id", 3, "parent_id", 9, "metrics", object{"_sampling_priority_v1", 2}, "meta", object{"_dd.p.tid", "nonsense"}},
+	spans, err := decode("v0.4", payloadtest.AppendV04(nil, payloadtest.List{payloadtest.List{
+		payloadtest.Object{"trace_id", 1, "span_id", 1, "parent_id", 9, "metrics", payloadtest.Object{"_sampling_priority_v1", 1}},
+		payloadtest.Object{"trace_id", 2, "span_id", 2, "metrics", payloadtest.Object{"_sampling_priority_v1", -1}},
+		payloadtest.Object{"trace_id", 3, "span_id", 3, "parent_id", 9, "metrics", payloadtest.Object{"_sampling_priority_v1", 2}, "meta", payloadtest.Object{"_dd.p.tid", "nonsense"}},
 	}}))
 	if err != nil {
 		t.Fatal(err)
@@ -169,10 +171,14 @@ func TestAgentRefuses(t *testing.T) {
 	a := started[*Agent](t)(StartAgent(AgentOptions{}))
 	old := started[*Agent](t)(StartAgent(AgentOptions{WithoutV1: true}))
 	v04, v1 := string(payloadV04()), string(payloadV1())
-	span := func(fields ...any) string { return string(encodeV04(nil, list{list{object(fields)}})) }
-	spanV1 := func(fields ...any) string { return string(encodeV1(object{11, list{object{4, list{object(fields)}}}})) }
+	span := func(fields ...any) string {
+		return string(payloadtest.AppendV04(nil, payloadtest.List{payloadtest.List{payloadtest.Object(fields)}}))
+	}
+	spanV1 := func(fields ...any) string {
+		return string(payloadtest.V1(payloadtest.Object{11, payloadtest.List{payloadtest.Object{4, payloadtest.List{payloadtest.Object(fields)}}}}))
+	}
 	event := func(attribute ...any) string {
-		return span("span_events", list{object{"attributes", object{"a", object(attribute)}}})
+		return span("span_events", payloadtest.List{payloadtest.Object{"attributes", payloadtest.Object{"a", payloadtest.Object(attribute)}}})
 	}
 	tests := []struct {
 		name, method, url, body string
@@ -195,21 +201,21 @@ func TestAgentRefuses(t *testing.T) {
 		{"v1.0 as v0.4", "POST", a.URL() + "/v0.4/traces", v1, msgpackType, 400, "want an array"},
 		{"v0.4 as v1.0", "POST", a.URL() + "/v1.0/traces", v04, msgpackType, 400, "want a map"},
 		{"no string", "POST", a.URL() + "/v0.4/traces", span("service", 5), msgpackType, 400, "want a string"},
-		{"no number", "POST", a.URL() + "/v0.4/traces", span("metrics", object{"a", "5"}), msgpackType, 400, "want a float"},
-		{"signed time", "POST", a.URL() + "/v0.4/traces", span("span_events", list{object{"time_unix_nano", -1}}), msgpackType, 400, "negative"},
+		{"no number", "POST", a.URL() + "/v0.4/traces", span("metrics", payloadtest.Object{"a", "5"}), msgpackType, 400, "want a float"},
+		{"signed time", "POST", a.URL() + "/v0.4/traces", span("span_events", payloadtest.List{payloadtest.Object{"time_unix_nano", -1}}), msgpackType, 400, "negative"},
 		{"int for a float", "POST", a.URL() + "/v0.4/traces", event("type", 3, "double_value", 1), msgpackType, 400, "want a float"},
 		{"unknown attribute", "POST", a.URL() + "/v0.4/traces", event("type", 5), msgpackType, 400, "unknown type"},
 
 		{"cut v1.0", "POST", a.URL() + "/v1.0/traces", v1[:len(v1)-3], msgpackType, 400, ""},
 		{"more v1.0", "POST", a.URL() + "/v1.0/traces", v1 + "\x00", msgpackType, 400, "more after"},
 		{"unknown field", "POST", a.URL() + "/v1.0/traces", spanV1(17, "x"), msgpackType, 400, "unknown field 17"},
-		{"the agent's field", "POST", a.URL() + "/v1.0/traces", string(encodeV1(object{11, list{object{5, true}}})), msgpackType, 400, "unknown field 5"},
+		{"the agent's field", "POST", a.URL() + "/v1.0/traces", string(payloadtest.V1(payloadtest.Object{11, payloadtest.List{payloadtest.Object{5, true}}})), msgpackType, 400, "unknown field 5"},
 		{"string not seen", "POST", a.URL() + "/v1.0/traces", spanV1(1, 1), msgpackType, 400, "string 1 of 1"},
 		{"unknown kind", "POST", a.URL() + "/v1.0/traces", spanV1(16, 6), msgpackType, 400, "unknown kind"},
-		{"attributes in twos", "POST", a.URL() + "/v1.0/traces", spanV1(9, list{"a", 1}), msgpackType, 400, "threes"},
-		{"array of one", "POST", a.URL() + "/v1.0/traces", spanV1(9, list{"a", 6, list{1}}), msgpackType, 400, "twos"},
-		{"unknown type", "POST", a.URL() + "/v1.0/traces", spanV1(9, list{"a", 8, "b"}), msgpackType, 400, "unknown type"},
-		{"short trace id", "POST", a.URL() + "/v1.0/traces", string(encodeV1(object{11, list{object{6, []byte("12345678")}}})), msgpackType, 400, "16 bytes"},
+		{"attributes in twos", "POST", a.URL() + "/v1.0/traces", spanV1(9, payloadtest.List{"a", 1}), msgpackType, 400, "threes"},
+		{"array of one", "POST", a.URL() + "/v1.0/traces", spanV1(9, payloadtest.List{"a", 6, payloadtest.List{1}}), msgpackType, 400, "twos"},
+		{"unknown type", "POST", a.URL() + "/v1.0/traces", spanV1(9, payloadtest.List{"a", 8, "b"}), msgpackType, 400, "unknown type"},
+		{"short trace id", "POST", a.URL() + "/v1.0/traces", string(payloadtest.V1(payloadtest.Object{11, payloadtest.List{payloadtest.Object{6, []byte("12345678")}}})), msgpackType, 400, "16 bytes"},
 	}
 	for _, tt := range tests {
 		headers := []string{tt.header}

@@ -1,4 +1,7 @@
-package emulator
+// Package payloadtest writes payloads of Datadog's trace protocol from Go
+// values, for tests of what reads them. It does so after the agent's description
+// of the protocol, and shares nothing with our own encoders but MessagePack.
+package payloadtest
 
 import (
 	"encoding/binary"
@@ -6,29 +9,34 @@ import (
 	"github.com/kumihimo/kumihimo/internal/msgpack"
 )
 
-// object is a v0.4 map in the order of writing, and list an array.
 type (
-	object []any // key, value, key, value
-	list   []any
-	raw    []byte // written as it is
+	// Object is a map in the order of writing: key, value, key, value.
+	Object []any
+
+	// List is an array.
+	List []any
+
+	// Raw is written as it is.
+	Raw []byte
 )
 
-// encodeV04 writes values as msgpack.
-func encodeV04(b []byte, v any) []byte {
+// AppendV04 appends v as MessagePack. Besides the types of this package it takes
+// nil, string, []byte, int, uint64, float64 and bool, and panics at others.
+func AppendV04(b []byte, v any) []byte {
 	switch v := v.(type) {
 	case nil:
 		return append(b, 0xc0)
-	case raw:
+	case Raw:
 		return append(b, v...)
-	case object:
+	case Object:
 		b = msgpack.AppendMapHeader(b, len(v)/2)
 		for _, el := range v {
-			b = encodeV04(b, el)
+			b = AppendV04(b, el)
 		}
-	case list:
+	case List:
 		b = msgpack.AppendArrayHeader(b, len(v))
 		for _, el := range v {
-			b = encodeV04(b, el)
+			b = AppendV04(b, el)
 		}
 	case string:
 		return msgpack.AppendString(b, v)
@@ -66,15 +74,15 @@ func (e *encoderV1) str(s string) {
 	e.b = msgpack.AppendString(e.b, s)
 }
 
-// value writes what encodeV04 writes, with v1.0's strings.
+// value writes what AppendV04 writes, with v1.0's strings.
 func (e *encoderV1) value(v any) {
 	switch v := v.(type) {
-	case object:
+	case Object:
 		e.b = msgpack.AppendMapHeader(e.b, len(v)/2)
 		for _, el := range v {
 			e.value(el)
 		}
-	case list:
+	case List:
 		e.b = msgpack.AppendArrayHeader(e.b, len(v))
 		for _, el := range v {
 			e.value(el)
@@ -82,16 +90,18 @@ func (e *encoderV1) value(v any) {
 	case string:
 		e.str(v)
 	default:
-		e.b = encodeV04(e.b, v)
+		e.b = AppendV04(e.b, v)
 	}
 }
 
-func encodeV1(v any) []byte {
+// V1 writes v as v1.0 does: a string in full once, then by number.
+func V1(v any) []byte {
 	e := newEncoderV1()
 	e.value(v)
 	return e.b
 }
 
-func id16(high, low uint64) []byte {
+// ID16 is a trace id as v1.0 has it.
+func ID16(high, low uint64) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, high), low)
 }
