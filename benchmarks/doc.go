@@ -7,7 +7,9 @@
 // benchmark, whose sub-benchmarks are the peers, and a test that the peers do
 // the same work; propagation_test.go has the headers of a trace and the
 // sampler. latency_test.go shows what a broken agent does to a request,
-// footprint_test.go what a program weighs.
+// footprint_test.go what a program weighs, wire_test.go what a span weighs.
+// ratios_test.go compares them all in interleaved rounds, and report_test.go
+// writes what it found into the documents.
 //
 // Run one with
 //

@@ -1,3 +1,5 @@
+//go:build unix
+
 package benchmarks
 
 import (
@@ -6,11 +8,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
 // maxBinary is what a stripped service with obs and chiobs may weigh, in bytes.
 const maxBinary = 10_000_000
+
+// footprints are the programs of internal/size.
+var footprints = map[string]string{
+	"kumihimo": "kumihimo: obs and chiobs", "otelsdk": "OpenTelemetry's SDK alone", "otelchi": "otelchi and otlptracehttp",
+}
 
 // TestFootprint builds stripped services and says what they weigh, what their
 // resident memory is at rest, and how long the telemetry takes to set up. Only
@@ -21,7 +29,8 @@ func TestFootprint(t *testing.T) {
 		t.Skip("links three programs")
 	}
 	dir := t.TempDir()
-	t.Logf("%-10s %10s %10s %10s", "service", "MB", "RSS MiB", "set-up ms")
+	var table strings.Builder
+	table.WriteString("| service | binary | memory at rest | set-up |\n|---|---|---|---|\n")
 	for _, name := range []string{"kumihimo", "otelsdk", "otelchi"} {
 		bin := filepath.Join(dir, name)
 		build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, "./internal/size/"+name)
@@ -34,10 +43,16 @@ func TestFootprint(t *testing.T) {
 			t.Fatal(err)
 		}
 		setup, rss := atRest(t, bin)
-		t.Logf("%-10s %10.2f %10.1f %10.2f", name, float64(info.Size())/1e6, float64(rss)/1024, float64(setup)/1000)
+		line := fmt.Sprintf("| %s | %.2f MB | %.1f MiB | %.2f ms |\n",
+			footprints[name], float64(info.Size())/1e6, float64(rss)/1024, float64(setup)/1000)
+		t.Log(line)
+		table.WriteString(line)
 		if name == "kumihimo" && info.Size() > maxBinary {
 			t.Errorf("%d bytes, want at most %d", info.Size(), maxBinary)
 		}
+	}
+	if *update {
+		writeSection(t, benchmarksDoc, "footprint", table.String())
 	}
 }
 
