@@ -3,6 +3,7 @@ package obs
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -157,5 +158,24 @@ func TestFlightKeepsTimeAndTrace(t *testing.T) {
 		if got := strings.Count(log, id); got < 5 || strings.Contains(log, "12:30:00.124") || strings.Contains(log, "planted") {
 			t.Errorf("%s: got\n%s", format, log)
 		}
+	}
+}
+
+// TestFlightRecorderWithoutWriter: a recorder that could write nowhere is a
+// mistake, and is said to be one.
+func TestFlightRecorderWithoutWriter(t *testing.T) {
+	t.Parallel()
+	opts := Options{FlightRecorder: &FlightRecorder{}, LoggerProvider: &logs{}}
+	_, err := build(t.Context(), opts, world())
+	if err == nil || !strings.Contains(err.Error(), "Options.FlightRecorder: needs a LogWriter") {
+		t.Errorf("got %v", err)
+	}
+	opts.LogWriter = io.Discard
+	tel, err := build(t.Context(), opts, world())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tel.Shutdown(t.Context()); err == nil {
+		t.Error("the provider's error was skipped") // see logs.Shutdown
 	}
 }

@@ -63,7 +63,8 @@ type Options struct {
 	SpanEventStatus bool
 
 	// FlightRecorder, if not nil, keeps what the filter withholds until its
-	// request is known to have gone well. It is LogWriter's, and stdout's.
+	// request is known to have gone well. It is LogWriter's, and stdout's: with
+	// a LoggerProvider alone it is an error.
 	FlightRecorder *FlightRecorder
 
 	// LogWriter receives one Write a record. Default: os.Stdout. A

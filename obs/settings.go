@@ -150,6 +150,10 @@ func (s *settings) logs(r *reader, opts Options) {
 	s.filter = filter
 	r.note("log.filter", directives, source)
 
+	if opts.FlightRecorder != nil && opts.LoggerProvider != nil && opts.LogWriter == nil {
+		r.errs = append(r.errs, errors.New("obs: Options.FlightRecorder: needs a LogWriter to write to, as LoggerProvider takes stdout's place"))
+	}
+
 	if v, _ := r.variable("NO_COLOR"); v != "" {
 		s.color = logging.ColorNever
 	} else if v, _ := r.variable("FORCE_COLOR"); v != "" && v != "0" {
