@@ -1,7 +1,7 @@
 # Everything here is one line away from the go command; CI runs .ci/run.
 GOLANGCI_LINT ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: test lint bench conformance ci
+.PHONY: test lint bench conformance docs ci
 
 test:
 	go test -race ./...
@@ -18,6 +18,10 @@ bench:
 
 conformance:
 	cd conformance && go test -race ./...
+
+# Tries every block of code and every command in the documents; -update copies code that they quote.
+docs:
+	cd docs/blocks && go test -count=1 -v ./...
 
 ci:
 	.ci/run
