@@ -85,28 +85,28 @@ func (c *chunk) halve() (first, second chunk, ok bool) {
 	return first, second, true
 }
 
-// each calls f for every span of c, the local root first.
-func (c *chunk) each(f func(v spanView, first bool)) {
-	n := 0
-	if c.root >= 0 {
-		in := reader{s: c.records[c.root:]}
-		if v, ok := in.span(); ok {
-			f(v, true)
-			n++
-		}
+// chunkReader reads the spans of a chunk, the local root first.
+type chunkReader struct {
+	in   reader
+	root int // where its record begins; -1: not here
+	n    int // spans read
+	v    spanView
+}
+
+func (c *chunk) read() chunkReader { return chunkReader{in: reader{s: c.records}, root: c.root} }
+
+// next puts the next span into r.v, and reports whether there is one.
+func (r *chunkReader) next() (ok bool) {
+	if r.n == 0 && r.root >= 0 {
+		at := reader{s: r.in.s[r.root:]}
+		r.n++
+		return at.span(&r.v)
 	}
-	in := reader{s: c.records}
-	for {
-		at := in.at
-		v, ok := in.span()
-		if !ok {
-			return
-		}
-		if at != c.root {
-			f(v, n == 0)
-			n++
-		}
+	if r.in.at == r.root { // it has been first
+		r.in.section()
 	}
+	r.n++
+	return r.in.span(&r.v)
 }
 
 // weight returns the rate that v carries, if it does. The agent reads it on the
@@ -125,16 +125,27 @@ func share(a attrView) float64 {
 	return 1
 }
 
-// topLevel returns a function that says whether a span is its service's entry:
-// the local root, and a span whose parent within c belongs to another service.
-func (c *chunk) topLevel() func(spanView) bool {
+// services are those of a chunk's spans, by span id; nil if none has one of
+// its own.
+type services map[uint64]string
+
+func (c *chunk) services() services {
 	if !c.override {
-		return func(v spanView) bool { return v.flags&flagRoot != 0 }
+		return nil
 	}
-	services := make(map[uint64]string, c.spans)
-	c.each(func(v spanView, _ bool) { services[v.id] = v.service })
-	return func(v spanView) bool {
-		parent, here := services[v.parent]
-		return v.flags&flagRoot != 0 || here && parent != v.service || !here && v.service != ""
+	m := make(services, c.spans)
+	for r := c.read(); r.next(); {
+		m[r.v.id] = r.v.service
 	}
+	return m
+}
+
+// topLevel says whether a span is its service's entry: the local root, and a
+// span whose parent within the chunk belongs to another service.
+func (m services) topLevel(v *spanView) bool {
+	if m == nil || v.flags&flagRoot != 0 {
+		return v.flags&flagRoot != 0
+	}
+	parent, here := m[v.parent]
+	return here && parent != v.service || !here && v.service != ""
 }

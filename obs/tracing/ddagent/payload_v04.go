@@ -35,10 +35,10 @@ func (p *payloadV04) append(b []byte, chunks []chunk) []byte {
 	for i := range chunks {
 		c := &chunks[i]
 		b = msgpack.AppendArrayHeader(b, c.spans)
-		top := c.topLevel()
-		c.each(func(v spanView, first bool) {
-			b = p.span(b, c, &v, first, top(v))
-		})
+		services := c.services()
+		for r := c.read(); r.next(); {
+			b = p.span(b, c, &r.v, r.n == 1, services.topLevel(&r.v))
+		}
 	}
 	return b
 }

@@ -20,7 +20,8 @@ type payloadV1 struct {
 	process process
 	table   stringTable
 	over    []bool
-	numbers []uint32 // in the table, of the keys that have one in the key table
+	places  [places]memo
+	keys    []keyUse // by their numbers in the key table
 	b       []byte   // the payload
 	key     []byte   // of an array's element
 
@@ -31,12 +32,29 @@ type payloadV1 struct {
 	tagCount int
 }
 
+// keyUse is how a payload has an attribute's key.
+type keyUse struct {
+	number uint32 // in the string table; 0: not yet
+	value  memo
+}
+
+// The places whose strings hardly change from span to span.
+const (
+	placeChunkKey = iota
+	placeChunkService
+	placeService
+	placeName
+	placeResource
+	placeType
+	placePid
+	placeTopLevel
+	places // how many there are
+)
+
 // append appends the payload of chunks, which share env and version.
 func (p *payloadV1) append(b []byte, chunks []chunk) []byte {
 	p.b = b
-	p.table.reset()
-	p.tagged = nil
-	clear(p.numbers)
+	p.reset()
 	env, version := "", ""
 	if len(chunks) > 0 {
 		env, version = chunks[0].id.env, chunks[0].id.version
@@ -54,8 +72,15 @@ func (p *payloadV1) append(b []byte, chunks []chunk) []byte {
 	}
 	p.b[at] |= byte(n + 1)
 	b, p.b = p.b, nil
-	p.table.reset() // what it refers to are the chunks' records
+	p.reset() // what it refers to are the chunks' records
 	return b
+}
+
+func (p *payloadV1) reset() {
+	p.table.reset()
+	p.tagged = nil
+	clear(p.places[:])
+	clear(p.keys)
 }
 
 // openMap begins a map of at most 15 fields, whose number the caller enters.
@@ -75,23 +100,38 @@ func (p *payloadV1) field(id byte, s string) int {
 
 func (p *payloadV1) str(s string) { p.b = p.table.append(p.b, s) }
 
+// same is str for a place whose string is mostly the same.
+func (p *payloadV1) same(place int, s string) { p.b = p.table.again(p.b, &p.places[place], s) }
+
+// sameField is field for such a place.
+func (p *payloadV1) sameField(id byte, place int, s string) int {
+	if s == "" {
+		return 0
+	}
+	p.b = append(p.b, id)
+	p.same(place, s)
+	return 1
+}
+
 func (p *payloadV1) chunk(c *chunk) {
 	at := p.openMap()
 	n := 4
 	p.b = msgpack.AppendInt(append(p.b, chunkPriority), int64(c.facts.decision.Priority))
 	n += p.field(chunkOrigin, clean(c.facts.origin, maxValue))
 	p.b = append(p.b, chunkAttributes, 0x93) // the root's service, as dd-trace-go has it
-	p.str("service")
+	p.same(placeChunkKey, "service")
 	p.b = append(p.b, kindString)
-	p.str(c.id.service)
+	p.same(placeChunkService, c.id.service)
 	p.b = append(append(p.b, chunkTraceID, 0xc4, 16), c.trace[:]...)
 	if d := c.facts.decision; d.Priority > 0 && d.Mechanism > 0 {
 		p.b = append(p.b, chunkMechanism, byte(d.Mechanism))
 		n++
 	}
 	p.b = msgpack.AppendArrayHeader(append(p.b, chunkSpans), c.spans)
-	top := c.topLevel()
-	c.each(func(v spanView, first bool) { p.span(c, &v, first, top(v)) })
+	services := c.services()
+	for r := c.read(); r.next(); {
+		p.span(c, &r.v, r.n == 1, services.topLevel(&r.v))
+	}
 	p.b[at] |= byte(n)
 }
 
@@ -101,7 +141,8 @@ func (p *payloadV1) span(c *chunk, v *spanView, first, top bool) {
 	if service == "" {
 		service = c.id.service
 	}
-	n := 4 + p.field(spanService, service) + p.field(spanName, v.name) + p.field(spanResource, v.resource) + p.field(spanTypeField, v.typ)
+	n := 4 + p.sameField(spanService, placeService, service) + p.sameField(spanName, placeName, v.name) +
+		p.sameField(spanResource, placeResource, v.resource) + p.sameField(spanTypeField, placeType, v.typ)
 	p.b = msgpack.AppendUint(append(p.b, spanID), v.id)
 	if v.parent != 0 {
 		p.b = msgpack.AppendUint(append(p.b, spanParent), v.parent)
@@ -149,13 +190,13 @@ func (p *payloadV1) spanAttributes(c *chunk, v *spanView, first, top bool) (own 
 	marked := c.facts.decision.Priority <= 0 && v.flags&flagRefused == 0
 	p.over = append(p.over[:0], make([]bool, len(c.id.tags))...)
 	in := reader{s: v.attrs, keys: c.id.keys.numbered()}
-	for a, ok := in.attr(); ok; a, ok = in.attr() {
+	for a := new(attrView); in.attrTo(a); {
 		some = c.id.override(p.over, a.key) || some
 		if !marked && strings.HasPrefix(a.key, prefixSpanSampling) {
 			continue
 		}
 		if weighted && a.key == keySampleRate {
-			rate *= share(a)
+			rate *= share(*a)
 			continue
 		}
 		if a.kind == kindString {
@@ -180,11 +221,11 @@ func (p *payloadV1) spanAttributes(c *chunk, v *spanView, first, top bool) (own 
 		n += p.traceTags(c, v)
 	}
 	if v.flags&flagRoot != 0 {
-		n += p.number(ext.Pid, uint64(p.process.pid))
+		n += p.number(placePid, ext.Pid, uint64(p.process.pid))
 		n += p.rates(c.facts.decision)
 	}
 	if top {
-		n += p.number(keyTopLevel, 1)
+		n += p.number(placeTopLevel, keyTopLevel, 1)
 	}
 	if weighted {
 		n += p.float(keySampleRate, rate)
@@ -219,18 +260,22 @@ func (p *payloadV1) pair(key, value string) int {
 	return 1
 }
 
-func (p *payloadV1) number(key string, value uint64) int {
-	p.str(key)
+func (p *payloadV1) number(place int, key string, value uint64) int {
+	p.same(place, key)
 	p.b = msgpack.AppendUint(append(p.b, kindInt), value)
 	return 1
 }
 
 // attr appends an attribute of a span. The elements of arrays stand under
 // key.0, key.1 and so on, as Datadog's tracers have it.
-func (p *payloadV1) attr(a attrView) (n int) {
+func (p *payloadV1) attr(a *attrView) (n int) {
 	if a.kind != kindArray {
-		p.attrKey(a)
-		p.value(a)
+		use := p.attrKey(a)
+		if a.kind == kindString && use != nil {
+			p.b = p.table.again(append(p.b, kindString), &use.value, a.str)
+		} else {
+			p.value(*a)
+		}
 		return 1
 	}
 	in := reader{s: a.str}
@@ -242,20 +287,23 @@ func (p *payloadV1) attr(a attrView) (n int) {
 	return n
 }
 
-// attrKey appends a's key, mostly without looking it up.
-func (p *payloadV1) attrKey(a attrView) {
+// attrKey appends a's key, mostly without looking it up. It returns what is
+// known of the key, if it has a number.
+func (p *payloadV1) attrKey(a *attrView) *keyUse {
 	if a.number == 0 {
 		p.str(a.key)
-		return
+		return nil
 	}
-	if int(a.number) >= len(p.numbers) {
-		p.numbers = append(p.numbers, make([]uint32, int(a.number)+1-len(p.numbers))...)
+	if int(a.number) >= len(p.keys) {
+		p.keys = append(p.keys, make([]keyUse, int(a.number)+1-len(p.keys))...)
 	}
-	if n := p.numbers[a.number]; n != 0 {
-		p.b = msgpack.AppendUint(p.b, uint64(n))
-		return
+	use := &p.keys[a.number]
+	if use.number != 0 {
+		p.b = msgpack.AppendUint(p.b, uint64(use.number))
+	} else {
+		p.b, use.number = p.table.put(p.b, a.key)
 	}
-	p.b, p.numbers[a.number] = p.table.put(p.b, a.key)
+	return use
 }
 
 func (p *payloadV1) elementKey(key string, i int) {

@@ -73,7 +73,7 @@ func (p *payloadV1) links(links string) {
 			open, n := p.openAttrs(linkAttrs), 0
 			attrs := reader{s: l.attrs}
 			for a, ok := attrs.attr(); ok; a, ok = attrs.attr() {
-				n += p.attr(a)
+				n += p.attr(&a)
 			}
 			p.closeAttrs(open, n)
 		}

@@ -169,14 +169,14 @@ func (r *reader) uvarint() uint64 {
 func (r *reader) str() string     { return r.take(r.uvarint()) }
 func (r *reader) section() string { return r.take(uint64(r.u32())) }
 
-// span reads one record; ok is false at the end and for damaged bytes.
-func (r *reader) span() (v spanView, ok bool) {
+// span reads one record into v; ok is false at the end and for damaged bytes.
+func (r *reader) span(v *spanView) (ok bool) {
 	if r.at == len(r.s) {
-		return v, false
+		return false
 	}
 	in := reader{s: r.section()}
 	if r.bad {
-		return v, false
+		return false
 	}
 	v.id, v.parent = in.u64(), in.u64()
 	v.start, v.duration = in.u64(), in.u64()
@@ -185,26 +185,38 @@ func (r *reader) span() (v spanView, ok bool) {
 	v.attrs, v.events, v.links = in.section(), in.section(), in.section()
 	if in.bad {
 		r.fail()
-		return spanView{}, false
+		return false
 	}
-	return v, true
+	return true
 }
 
 func (r *reader) attr() (a attrView, ok bool) {
+	ok = r.attrTo(&a)
+	return a, ok
+}
+
+// attrTo is attr into a place that is used again: an attrView is 56 bytes, and
+// a span has many.
+func (r *reader) attrTo(a *attrView) (ok bool) {
 	if r.at == len(r.s) {
-		return a, false
+		return false
 	}
 	a.kind = r.u8()
 	switch n := r.uvarint(); {
 	case n == 0:
-		a.key = r.str()
+		a.key, a.number = r.str(), 0
 	case n <= uint64(len(r.keys)):
 		a.key, a.number = r.keys[n-1], uint32(n)
 	default:
 		r.fail()
 	}
-	a.str, a.num = r.value(a.kind)
-	return a, !r.bad
+	switch a.kind {
+	case kindString:
+		a.str, a.num = r.str(), 0
+	default:
+		a.str, a.num = r.value(a.kind)
+	}
+	return !r.bad
 }
 
 // element reads one element of an array.

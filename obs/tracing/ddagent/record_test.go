@@ -109,13 +109,13 @@ func TestHalvesHaveAllSpans(t *testing.T) {
 			}
 			for _, half := range []chunk{first, second} {
 				n := 0
-				half.each(func(v spanView, isFirst bool) {
+				for r := half.read(); r.next(); n++ {
+					v, isFirst := r.v, r.n == 1
 					if isRoot := v.flags&flagRoot != 0; isRoot != want[v.id] || isRoot && !isFirst {
 						t.Errorf("span %d: root %v, first %v", v.id, isRoot, isFirst)
 					}
 					delete(want, v.id)
-					n++
-				})
+				}
 				if n != half.spans {
 					t.Errorf("a half of %d spans yields %d", half.spans, n)
 				}

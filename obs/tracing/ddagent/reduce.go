@@ -18,8 +18,8 @@ const (
 // if there is nothing to gain.
 func (c *chunk) reduce() (out chunk, ok bool) {
 	in := reader{s: c.records}
-	v, ok := in.span()
-	if c.spans != 1 || len(c.records) <= reducedSpan || !ok {
+	var v spanView
+	if ok = in.span(&v); c.spans != 1 || len(c.records) <= reducedSpan || !ok {
 		return out, false
 	}
 	b, _ := open(make([]byte, 0, reducedSpan))

@@ -59,6 +59,24 @@ func (t *stringTable) put(b []byte, s string) (out []byte, number uint32) {
 	}
 }
 
+// memo remembers the string that last stood in one place of a payload, a field
+// or the value of a key, and its number: what stands there next is mostly the
+// same, and to compare it costs a fifth of looking it up.
+type memo struct {
+	s      string
+	number uint32 // 0: none yet
+}
+
+// again is append for the place that m is of.
+func (t *stringTable) again(b []byte, m *memo, s string) []byte {
+	if m.number != 0 && m.s == s {
+		return msgpack.AppendUint(b, uint64(m.number))
+	}
+	m.s = s
+	b, m.number = t.put(b, s)
+	return b
+}
+
 // appendBytes is append for a string that lies in a buffer.
 func (t *stringTable) appendBytes(b, s []byte) []byte {
 	h := uint32(maphash.Bytes(t.seed, s))
