@@ -14,10 +14,10 @@ import (
 // attributes appends the span's attributes under Datadog's keys. A renamed
 // one gives way to an attribute that has the new key already.
 func (e *encoder) attributes(b []byte, attrs []attribute.KeyValue) []byte {
-	for i, kv := range attrs {
+	for i := range attrs {
 		k := e.infos[i]
-		if !k.moved || !k.cut && e.sizes&(1<<(len(k.as)&63)) == 0 || !taken(attrs, i, k, func(key string) string { return e.keys.lookup(key).as }) {
-			b = e.attribute(b, k, kv.Value)
+		if !k.moved || !k.cut && e.sizes&(1<<(len(k.as)&63)) == 0 || !taken(attrs, i, k, func(key string) string { return e.lookup(key).as }) {
+			b = e.attribute(b, k, &attrs[i].Value)
 		}
 	}
 	return b
@@ -58,7 +58,7 @@ func repeated(attrs []attribute.KeyValue, i int) bool {
 	return false
 }
 
-func (e *encoder) attribute(b []byte, k *keyInfo, v attribute.Value) []byte {
+func (e *encoder) attribute(b []byte, k *keyInfo, v *attribute.Value) []byte {
 	if k.treat == omit || k.treat == keepTrace || k.treat == dropTrace || k.as == "" {
 		return b
 	}
@@ -85,7 +85,7 @@ func (e *encoder) attribute(b []byte, k *keyInfo, v attribute.Value) []byte {
 		return append(binary.AppendUvarint(b, uint64(len(digits))), digits...)
 	case asSwitch:
 		var n uint64
-		if truth(v) {
+		if truth(*v) {
 			n = 1
 		}
 		b = appendKey(append(b, kindInt), k)
@@ -99,7 +99,7 @@ func (e *encoder) text(b []byte, key, value string) []byte {
 	if len(b) > e.limit {
 		return b
 	}
-	k := e.keys.lookup(key)
+	k := e.lookup(key)
 	if k.treat == secret {
 		value = redact.Placeholder
 	}
@@ -112,46 +112,27 @@ func (e *encoder) str(b []byte, k *keyInfo, value string) []byte {
 
 // appendAttr appends one attribute with a value of any type. NaN and the
 // infinities have no place in Datadog's metrics and are left out.
-func appendAttr(b []byte, k *keyInfo, v attribute.Value) []byte {
-	kind := kindOf(v)
-	if kind == kindFloat && !finite(v.AsFloat64()) {
-		return b
+func appendAttr(b []byte, k *keyInfo, v *attribute.Value) []byte {
+	switch v.Type() {
+	case attribute.STRING:
+		return appendStr(appendKey(append(b, kindString), k), clean(v.AsString(), maxValue))
+	case attribute.BOOL:
+		return appendBool(appendKey(append(b, kindBool), k), v.AsBool())
+	case attribute.INT64:
+		return binary.LittleEndian.AppendUint64(appendKey(append(b, kindInt), k), uint64(v.AsInt64()))
+	case attribute.FLOAT64:
+		if !finite(v.AsFloat64()) {
+			return b
+		}
+		return binary.LittleEndian.AppendUint64(appendKey(append(b, kindFloat), k), math.Float64bits(v.AsFloat64()))
+	case attribute.BOOLSLICE, attribute.INT64SLICE, attribute.FLOAT64SLICE, attribute.STRINGSLICE:
+		return appendStr(appendKey(append(b, kindArray), k), string(appendElements(nil, *v)))
+	default: // maps and mixed slices travel as JSON
+		return appendStr(appendKey(append(b, kindString), k), clean(v.String(), maxValue))
 	}
-	return appendValue(appendKey(append(b, kind), k), v)
 }
 
 func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
-
-func kindOf(v attribute.Value) byte {
-	switch v.Type() {
-	case attribute.BOOL:
-		return kindBool
-	case attribute.INT64:
-		return kindInt
-	case attribute.FLOAT64:
-		return kindFloat
-	case attribute.BOOLSLICE, attribute.INT64SLICE, attribute.FLOAT64SLICE, attribute.STRINGSLICE:
-		return kindArray
-	default: // maps and mixed slices travel as JSON
-		return kindString
-	}
-}
-
-// appendValue appends v without its kind.
-func appendValue(b []byte, v attribute.Value) []byte {
-	switch v.Type() {
-	case attribute.BOOL:
-		return appendBool(b, v.AsBool())
-	case attribute.INT64:
-		return binary.LittleEndian.AppendUint64(b, uint64(v.AsInt64()))
-	case attribute.FLOAT64:
-		return binary.LittleEndian.AppendUint64(b, math.Float64bits(v.AsFloat64()))
-	case attribute.BOOLSLICE, attribute.INT64SLICE, attribute.FLOAT64SLICE, attribute.STRINGSLICE:
-		return appendStr(b, string(appendElements(nil, v)))
-	default:
-		return appendStr(b, clean(v.String(), maxValue))
-	}
-}
 
 func appendBool(b []byte, v bool) []byte {
 	if v {
@@ -233,11 +214,12 @@ func (e *encoder) links(b []byte, links []sdktrace.Link) []byte {
 func (e *encoder) nested(b []byte, attrs []attribute.KeyValue) []byte {
 	b, at := open(b)
 	own := func(key string) string { return clean(key, maxKey) }
-	for i, kv := range attrs {
+	for i := range attrs {
+		kv := &attrs[i]
 		if kv.Key == "" || len(b) > e.limit || repeated(attrs, i) {
 			continue
 		}
-		k := *e.keys.lookup(string(kv.Key))
+		k := *e.lookup(string(kv.Key))
 		k.as, k.number = own(string(kv.Key)), 0
 		if k.cut = k.as != string(kv.Key); k.cut && taken(attrs, i, &k, own) {
 			continue
@@ -247,7 +229,7 @@ func (e *encoder) nested(b []byte, attrs []attribute.KeyValue) []byte {
 		default:
 			k.treat = keep
 		}
-		b = e.attribute(b, &k, kv.Value)
+		b = e.attribute(b, &k, &kv.Value)
 	}
 	seal(b, at)
 	return b

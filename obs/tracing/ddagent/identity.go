@@ -40,7 +40,7 @@ func newIdentity(o Options, keys *keyTable, res *resource.Resource) *identity {
 	tags := make(map[string]string)
 	add := func(k *keyInfo, v attribute.Value) {
 		if k.fact != factNone {
-			id.facts[k.fact] = factText(k, v)
+			id.facts[k.fact] = factText(k, &v)
 		}
 		if text := resourceText(keys, k, v); text != "" && tags[k.as] == "" {
 			tags[k.as] = clean(text, maxValue)

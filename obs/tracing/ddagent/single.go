@@ -18,7 +18,7 @@ const (
 // marks appends that a rule has chosen the span. They are in its record before
 // it is known whether they hold; see [group.mark].
 func (e *encoder) marks(b []byte) []byte {
-	b = appendKey(append(b, kindInt), e.keys.lookup(keySpanMechanism))
+	b = appendKey(append(b, kindInt), e.lookup(keySpanMechanism))
 	b = binary.LittleEndian.AppendUint64(b, mechanismSingleSpan)
 	b = e.mark(b, keySpanRate, e.single.Rate)
 	if e.single.Max > 0 {
@@ -28,7 +28,7 @@ func (e *encoder) marks(b []byte) []byte {
 }
 
 func (e *encoder) mark(b []byte, key string, value float64) []byte {
-	b = appendKey(append(b, kindFloat), e.keys.lookup(key))
+	b = appendKey(append(b, kindFloat), e.lookup(key))
 	return binary.LittleEndian.AppendUint64(b, math.Float64bits(value))
 }
 

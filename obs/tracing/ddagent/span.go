@@ -31,14 +31,15 @@ const year2000 = 946684800
 // encoder turns an ended span into a record. It is reused, and nothing keeps
 // what it returns.
 type encoder struct {
-	keys  *keyTable
-	buf   []byte
-	infos []*keyInfo // of the span's attributes
-	sizes uint64     // bit n is set if one of their keys has a length of n modulo 64
-	facts spanFacts
-	op    operation
-	limit int // length of buf beyond which attributes are left out
-	left  int // how many were
+	keys   *keyTable
+	recent recentKeys
+	buf    []byte
+	infos  []*keyInfo // of the span's attributes
+	sizes  uint64     // bit n is set if one of their keys has a length of n modulo 64
+	facts  spanFacts
+	op     operation
+	limit  int // length of buf beyond which attributes are left out
+	left   int // how many were
 	// verdict is what a manual.keep or manual.drop attribute asked for.
 	verdict treatment
 	// single is what a rule for single spans says of the span, chosen whether
@@ -52,36 +53,35 @@ type encoder struct {
 // known of s's resource, now the time at which s ended.
 func (e *encoder) encode(s sdktrace.ReadOnlySpan, id *identity, now time.Time) []byte {
 	e.limit, e.left, e.verdict = maxRecord, 0, keep
-	attrs := s.Attributes()
+	attrs, status, parent := s.Attributes(), s.Status(), s.Parent()
 	e.gather(attrs, id)
 	single, chosen := s.(obsctx.SingleSpan)
 	if e.chosen, e.single = chosen, (obsctx.Single{}); chosen {
 		e.single = single.Single()
 	}
 
-	sc := s.SpanContext()
 	b, _ := open(e.buf[:0])
-	spanID := sc.SpanID()
-	b = append8(b, spanID)
-	b = append8(b, s.Parent().SpanID())
+	b = append8(b, s.SpanContext().SpanID())
+	b = append8(b, parent.SpanID())
 	start, duration := timesOf(s.StartTime(), s.EndTime(), now)
 	b = binary.LittleEndian.AppendUint64(b, uint64(start))
 	b = binary.LittleEndian.AppendUint64(b, uint64(duration))
 	var flags byte
-	if s.Status().Code == codes.Error {
+	if status.Code == codes.Error {
 		flags |= flagError
 	}
-	if !s.Parent().IsValid() || s.Parent().IsRemote() {
+	if !parent.IsValid() || parent.IsRemote() {
 		flags |= flagRoot
 	}
 	b = e.names(b, s, id, flags)
 
 	b, at := open(b)
 	b = e.attributes(b, attrs)
-	b = e.derived(b, s)
+	events := s.Events()
+	b = e.derived(b, s, status, events)
 	seal(b, at)
 	b, at = open(b)
-	b = e.events(b, s.Events())
+	b = e.events(b, events)
 	seal(b, at)
 	b, at = open(b)
 	b = e.links(b, s.Links())
@@ -159,12 +159,13 @@ func timesOf(start, end, now time.Time) (int64, int64) {
 func (e *encoder) gather(attrs []attribute.KeyValue, id *identity) {
 	e.facts.reset(&id.facts)
 	e.infos, e.sizes = e.infos[:0], 0
-	for _, kv := range attrs {
-		k := e.keys.lookup(string(kv.Key))
+	for i := range attrs {
+		kv := &attrs[i]
+		k := e.lookup(string(kv.Key))
 		e.infos = append(e.infos, k)
 		e.sizes |= 1 << (len(kv.Key) & 63)
 		if k.fact != factNone && k.fact != factStatusCode { // a number, and of no use for names
-			e.facts.set(k.fact, factText(k, kv.Value))
+			e.facts.set(k.fact, factText(k, &kv.Value))
 		}
 		if (k.treat == keepTrace || k.treat == dropTrace) && truth(kv.Value) {
 			e.verdict = k.treat
@@ -172,11 +173,21 @@ func (e *encoder) gather(attrs []attribute.KeyValue, id *identity) {
 	}
 }
 
-func factText(k *keyInfo, v attribute.Value) string {
+func (e *encoder) lookup(key string) *keyInfo { return e.recent.lookup(e.keys, key) }
+
+func factText(k *keyInfo, v *attribute.Value) string {
 	if k.treat == secret {
 		return redact.Placeholder
 	}
-	return clean(v.String(), maxValue)
+	return clean(textOf(v), maxValue)
+}
+
+// textOf is v.String(), which for a string is a long way to go.
+func textOf(v *attribute.Value) string {
+	if v.Type() == attribute.STRING {
+		return v.AsString()
+	}
+	return v.String()
 }
 
 func truth(v attribute.Value) bool {
@@ -211,7 +222,7 @@ func appendResource(b []byte, first, second string) []byte {
 }
 
 // derived appends the attributes that the span does not carry as such.
-func (e *encoder) derived(b []byte, s sdktrace.ReadOnlySpan) []byte {
+func (e *encoder) derived(b []byte, s sdktrace.ReadOnlySpan, status sdktrace.Status, events []sdktrace.Event) []byte {
 	e.limit += 4 * maxValue // what explains the span has room even if it is full
 	if scope := s.InstrumentationScope(); scope.Name != "" {
 		b = e.text(b, keyScopeName, scope.Name)
@@ -222,20 +233,20 @@ func (e *encoder) derived(b []byte, s sdktrace.ReadOnlySpan) []byte {
 	if e.facts.get(factDBName) == "" && e.facts.get(factDBNamespace) != "" {
 		b = e.text(b, ext.DBName, e.facts.get(factDBNamespace))
 	}
-	event := errorEvent(s)
+	event := errorEvent(events, status.Description)
 	if event != nil {
 		b = e.text(b, keyHasException, "true")
 	}
-	switch s.Status().Code {
+	switch status.Code {
 	case codes.Error:
 		b = e.text(b, keyStatusCode, "Error")
-		b = e.failure(b, s, event)
+		b = e.failure(b, s, status.Description, event)
 	case codes.Ok:
 		b = e.text(b, keyStatusCode, "Ok")
 	}
 	if e.left > 0 {
 		b = append(b, kindInt)
-		b = appendKey(b, e.keys.lookup(keyTruncated))
+		b = appendKey(b, e.lookup(keyTruncated))
 		b = binary.LittleEndian.AppendUint64(b, uint64(e.left))
 	}
 	if e.chosen {
@@ -246,8 +257,7 @@ func (e *encoder) derived(b []byte, s sdktrace.ReadOnlySpan) []byte {
 
 // failure appends error.message, error.type and error.stack unless the span
 // has them itself.
-func (e *encoder) failure(b []byte, s sdktrace.ReadOnlySpan, event *sdktrace.Event) []byte {
-	message := s.Status().Description
+func (e *encoder) failure(b []byte, s sdktrace.ReadOnlySpan, message string, event *sdktrace.Event) []byte {
 	var typ, stack string
 	if event != nil {
 		for _, kv := range event.Attributes {
@@ -285,7 +295,7 @@ func (e *encoder) failure(b []byte, s sdktrace.ReadOnlySpan, event *sdktrace.Eve
 // statusText says what the HTTP status code means, if there is one.
 func (e *encoder) statusText(attrs []attribute.KeyValue) string {
 	for _, kv := range attrs {
-		if e.keys.lookup(string(kv.Key)).fact != factStatusCode {
+		if e.lookup(string(kv.Key)).fact != factStatusCode {
 			continue
 		}
 		code := kv.Value.String()
@@ -298,17 +308,17 @@ func (e *encoder) statusText(attrs []attribute.KeyValue) string {
 	return ""
 }
 
-// errorEvent returns the exception the status speaks of, else the last one.
-func errorEvent(s sdktrace.ReadOnlySpan) *sdktrace.Event {
+// errorEvent returns the exception whose message is the status's, else the
+// last one.
+func errorEvent(events []sdktrace.Event, message string) *sdktrace.Event {
 	var found *sdktrace.Event
-	events := s.Events()
 	for i := range events {
 		if events[i].Name != "exception" {
 			continue
 		}
 		found = &events[i]
 		for _, kv := range found.Attributes {
-			if kv.Key == "exception.message" && kv.Value.String() == s.Status().Description {
+			if kv.Key == "exception.message" && kv.Value.String() == message {
 				return found
 			}
 		}
