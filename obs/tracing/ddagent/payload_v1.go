@@ -32,25 +32,6 @@ type payloadV1 struct {
 	tagCount int
 }
 
-// keyUse is how a payload has an attribute's key.
-type keyUse struct {
-	number uint32 // in the string table; 0: not yet
-	value  memo
-}
-
-// The places whose strings hardly change from span to span.
-const (
-	placeChunkKey = iota
-	placeChunkService
-	placeService
-	placeName
-	placeResource
-	placeType
-	placePid
-	placeTopLevel
-	places // how many there are
-)
-
 // append appends the payload of chunks, which share env and version.
 func (p *payloadV1) append(b []byte, chunks []chunk) []byte {
 	p.b = b

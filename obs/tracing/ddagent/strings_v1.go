@@ -77,6 +77,25 @@ func (t *stringTable) again(b []byte, m *memo, s string) []byte {
 	return b
 }
 
+// keyUse is how a payload has an attribute's key.
+type keyUse struct {
+	number uint32 // in the string table; 0: not yet
+	value  memo
+}
+
+// The places whose strings hardly change from span to span.
+const (
+	placeChunkKey = iota
+	placeChunkService
+	placeService
+	placeName
+	placeResource
+	placeType
+	placePid
+	placeTopLevel
+	places // how many there are
+)
+
 // appendBytes is append for a string that lies in a buffer.
 func (t *stringTable) appendBytes(b, s []byte) []byte {
 	h := uint32(maphash.Bytes(t.seed, s))
