@@ -44,7 +44,7 @@ func (c *checkup) frontEnd(ctx context.Context) Finding {
 		return skipped("there is no ID token to send: see token")
 	}
 	if err := c.unsent(ctx); err != nil {
-		return failed(err.Error(), "see token; a source that failed is asked again within 30 s: ask here again then")
+		return failed(err.Error(), "see token; a source that failed is asked again within 5 s: ask here again then")
 	}
 	p := c.probe(ctx)
 	switch {

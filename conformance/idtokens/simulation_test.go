@@ -61,8 +61,9 @@ const (
 )
 
 // No export of ours may fail while a valid token is to be had. In the outage of
-// 20 min the token is over 12 s before the server comes back, and the next
-// attempt within 30 s of that.
+// 20 min the token is over 12 s before the server comes back: three exports
+// have none to send, and the next attempt comes within 5 s. Spans
+// wait for that in the exporter's queue: package faults shows that none is lost.
 var scenarios = []scenario{
 	{name: "healthy"},
 	{name: "kept until 5 min are left, cold", keep: 5 * m},
@@ -74,7 +75,7 @@ var scenarios = []scenario{
 	{name: "down for 30 s at 55 min", down: [2]time.Duration{55 * m, 55*m + 30*time.Second}},
 	{name: "down 54 to 59 min", down: [2]time.Duration{54 * m, 59 * m}},
 	{name: "down 54 to 70 min", down: [2]time.Duration{54 * m, 70 * m}},
-	{name: "down 40 to 60.2 min", down: [2]time.Duration{40 * m, 60*m + 12*time.Second}, atMost: 9},
+	{name: "down 40 to 60.2 min", down: [2]time.Duration{40 * m, 60*m + 12*time.Second}, atMost: 4},
 	{name: "tokens refused from 20 min on", revoke: 20 * m},
 	{name: "client's clock 6 min behind", skew: 6 * m},
 	{name: "client's clock 6 min ahead", skew: -6 * m},

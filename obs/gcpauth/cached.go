@@ -63,7 +63,7 @@ type CacheOptions struct {
 // From three quarters of its life on, the next call of Token asks for another
 // in the background, first of the shared cache, then of the source; while the
 // old token is valid nobody waits, and a source that fails is tried again after
-// 1 to 30 s. Callers without a valid token wait for the one request under way,
+// 1 to 30 s, or 1 to 5 s once no valid token is left. Callers without a valid token wait for the one request under way,
 // each no longer than its own context. A token's life is its own, counted from
 // the issuer's clock.
 //
@@ -130,6 +130,14 @@ func (k *kept) left(now time.Time) time.Duration {
 		return 0
 	}
 	return k.token.left(now)
+}
+
+// valid is what is left of a token that no server has refused.
+func (k *kept) valid(now time.Time) time.Duration {
+	if k == nil || k.refused {
+		return 0
+	}
+	return k.left(now)
 }
 
 // good reports whether the token can be sent without a thought.

@@ -228,17 +228,17 @@ func TestBackoff(t *testing.T) {
 			time.Sleep(poll)
 		}
 		for i := range len(s.times) - 1 {
-			low := min(minBackoff<<min(i, 5), maxBackoff)
-			gap, high := s.times[i+1].Sub(s.times[i]), min(2*low, maxBackoff)
+			low := min(minBackoff<<min(i, 5), neededBackoff)
+			gap, high := s.times[i+1].Sub(s.times[i]), min(2*low, neededBackoff)
 			if gap < low || gap > high+poll {
 				t.Errorf("gap %d is %v, want %v to %v", i+1, gap, low, high)
 			}
 		}
-		if n := s.calls(); n < 11 || n > 18 {
+		if n := s.calls(); n < 55 || n > 65 {
 			t.Errorf("%d calls in five minutes", n)
 		}
 		down = false
-		time.Sleep(maxBackoff)
+		time.Sleep(neededBackoff)
 		get(t, c)
 		synctest.Wait() // the report may come after the token
 		if n := len(log.with(`"WARN"`)); n != 1 {
@@ -247,6 +247,38 @@ func TestBackoff(t *testing.T) {
 		if n := len(log.with(`"INFO"`, "works again")); n != 1 {
 			t.Errorf("%d records of the recovery, want 1", n)
 		}
+	})
+}
+
+// TestBackoffWithToken: while there is a token the source is spared, and asked
+// again by the time that the token is over.
+func TestBackoffWithToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const poll = 100 * time.Millisecond
+		s := minting(t)
+		mintOne := s.token
+		c := Cached(s, CacheOptions{})
+		over := get(t, c).Expires()
+		s.token = func(context.Context, int) (Token, error) { return Token{}, errDown }
+		time.Sleep(40 * time.Minute)
+		for time.Until(over) > 0 {
+			get(t, c)
+			time.Sleep(poll)
+		}
+		if n := s.calls(); n < 20 || n > 55 { // in the last quarter of an hour
+			t.Errorf("%d calls while there was a token", n)
+		}
+		for i := 1; i < len(s.times)-1; i++ {
+			low := min(minBackoff<<min(i-1, 5), maxBackoff, max(over.Sub(s.times[i]), neededBackoff))
+			gap, high := s.times[i+1].Sub(s.times[i]), min(2*low, maxBackoff)
+			if gap < low || gap > high+poll {
+				t.Errorf("gap %d, %v before the token's end, is %v, want %v to %v", i, over.Sub(s.times[i]), gap, low, high)
+			}
+		}
+		s.token = mintOne
+		time.Sleep(neededBackoff)
+		get(t, c)
 	})
 }
 
@@ -275,7 +307,7 @@ func TestReportsEachChangeOnce(t *testing.T) {
 			time.Sleep(5 * time.Second)
 		}
 		s.token = mintOne
-		time.Sleep(maxBackoff)
+		time.Sleep(neededBackoff)
 		get(t, c)
 		synctest.Wait()
 		for _, want := range []string{"still valid", "none is left", "works again"} {

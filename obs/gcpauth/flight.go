@@ -13,6 +13,10 @@ const (
 	attemptTimeout = 10 * time.Second
 	minBackoff     = time.Second
 	maxBackoff     = 30 * time.Second
+
+	// neededBackoff is the longest pause while no valid token is left: someone
+	// waits for each attempt then.
+	neededBackoff = 5 * time.Second
 )
 
 // A flight is one request for a token, however many wait for it.
@@ -136,8 +140,9 @@ func (c *CachedSource) land(f *flight, a arrival) {
 	case a.err != nil:
 		c.failures++
 		c.err = a.err
-		c.next = now.Add(backoff(c.failures))
-		report = c.health.bad(c.opts.Logger, a.err, c.current.Load().left(now) > 0, c.next.Sub(now))
+		k := c.current.Load()
+		c.next = now.Add(backoff(c.failures, k.valid(now)))
+		report = c.health.bad(c.opts.Logger, a.err, k.left(now) > 0, c.next.Sub(now))
 	default:
 		c.keep(a.token, a.fromSource, now)
 		report = c.health.good(c.opts.Logger, now)
@@ -177,11 +182,13 @@ func (c *CachedSource) debug(a arrival) {
 		slog.Duration("left", t.left))
 }
 
-// backoff doubles from 1 to 30 s; its upper half is random.
-func backoff(failures int) time.Duration {
+// backoff doubles from 1 to 30 s; its upper half is random. It is over when the
+// token in memory is, which is valid for so long, and 5 s at most without one:
+// after an outage that outlives the token nobody waits for longer than that.
+func backoff(failures int, valid time.Duration) time.Duration {
 	d := maxBackoff
 	if shift := failures - 1; shift < 5 {
 		d = minBackoff << shift
 	}
-	return min(d+rand.N(d), maxBackoff)
+	return min(d+rand.N(d), maxBackoff, max(valid, neededBackoff))
 }

@@ -58,7 +58,7 @@ func TestRefusedTokenIsTheLastResort(t *testing.T) {
 			t.Errorf("%d calls", s.calls())
 		}
 		s.token = mintOne
-		time.Sleep(maxBackoff)
+		time.Sleep(neededBackoff)
 		if get(t, c) == first {
 			t.Error("the refused token, though the source has another")
 		}
