@@ -56,6 +56,24 @@ func open(t *testing.T, url string, o Options) *Cache {
 	return c
 }
 
+// patient is a cache on a client with go-redis's own timeouts: those that Open
+// sets, 100 ms, a busy machine runs into.
+func patient(t *testing.T, url string, o Options) *Cache {
+	t.Helper()
+	parsed, err := redis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := redis.NewClient(parsed)
+	t.Cleanup(func() { r.Close() })
+	o.Timeout = time.Minute
+	c, err := New(r, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func TestGetAndSet(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t)
@@ -69,7 +87,7 @@ func TestGetAndSet(t *testing.T) {
 		{"plaintext", Options{Plaintext: true, Prefix: "shop:"}, "shop:k"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := open(t, "redis://"+s.addr, test.o)
+			c := patient(t, "redis://"+s.addr, test.o)
 			if got, err := c.Get(ctx, "k"); got != nil || err != nil {
 				t.Errorf("before: %q, %v", got, err)
 			}
@@ -99,7 +117,7 @@ func TestPoisoned(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t)
 	ctx := t.Context()
-	c := open(t, "redis://"+s.addr, Options{Key: testKey(1)})
+	c := patient(t, "redis://"+s.addr, Options{Key: testKey(1)})
 	ours := mustSealer(t, Options{Key: testKey(1)})
 	for _, test := range []struct {
 		name  string
@@ -134,7 +152,7 @@ func TestExpired(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t)
 	ctx := t.Context()
-	c := open(t, "redis://"+s.addr, Options{Key: testKey(1)})
+	c := patient(t, "redis://"+s.addr, Options{Key: testKey(1)})
 	if err := c.Set(ctx, "k", []byte("value"), time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -156,12 +174,12 @@ func TestServerErrors(t *testing.T) {
 		{"no password", "redis://" + s.addr, "NOAUTH"},
 		{"wrong password", "redis://:hunter3@" + s.addr, "WRONGPASS"},
 	} {
-		c := open(t, test.url, Options{Key: testKey(1)})
+		c := patient(t, test.url, Options{Key: testKey(1)})
 		if _, err := c.Get(ctx, "k"); err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hunter") {
 			t.Errorf("%s: %v", test.name, err)
 		}
 	}
-	c := open(t, "redis://:hunter2@"+s.addr, Options{Key: testKey(1)})
+	c := patient(t, "redis://:hunter2@"+s.addr, Options{Key: testKey(1)})
 	if _, err := c.Get(ctx, "k"); err != nil {
 		t.Error(err)
 	}
