@@ -72,6 +72,12 @@ func TestBite(t *testing.T) {
 		{"test of go test", block{lang: "sh", text: "go test -run=TestNothingAtAll ./...\n"}, "no test is called"},
 		{"path of curl", block{lang: "sh", text: "curl http://127.0.0.1:8080/nothing\n"}, "404"},
 		{"span", block{lang: "sh", text: "make nothing", span: true}, "nothing"},
+		{"name", block{lang: "sh", text: "obs.Options.Redact", span: true}, ""},
+		{"no name of a package", block{lang: "sh", text: "obs.Begin(ctx)", span: true}, "no such name"},
+		{"no field of a type", block{lang: "sh", text: "chiobs.Config.Redact", span: true}, "no such name"},
+		{"field of one of several types", block{lang: "sh", text: "Options.Labels", span: true}, ""},
+		{"field of none of them", block{lang: "sh", text: "Options.Labelled", span: true}, "no Options of ours"},
+		{"method", block{lang: "sh", text: "tel.Flosh(ctx)", span: true}, "no Telemetry of ours"},
 		{"span that is no command", block{lang: "sh", text: "go.mod", span: true}, ""},
 		{"file", block{lang: "go", text: "var x int\n", comment: "conformance/recipes/sql.go"}, "differs"},
 		{"no file", block{lang: "go", text: "var x int\n", comment: "conformance/none.go"}, "none.go"},
@@ -137,5 +143,26 @@ func TestRecipes(t *testing.T) {
 		if path.Ext(name) == ".go" && !strings.HasSuffix(name, "_test.go") && e.Name() != "doc.go" && !quoted[name] {
 			t.Errorf("%s: not in docs/recipes.md", name)
 		}
+	}
+}
+
+// TestReasons wants a reason beside everything that the guide says is not here.
+func TestReasons(t *testing.T) {
+	t.Parallel()
+	rows := 0
+	for line := range strings.Lines(readDoc(t, "docs/migrating.md")) {
+		cells := strings.Split(strings.TrimSpace(line), " | ")
+		if len(cells) != 2 || !strings.HasPrefix(cells[0], "|") {
+			continue
+		}
+		rows++
+		reason, missing := strings.CutPrefix(cells[1], "not here")
+		_, reason, _ = strings.Cut(reason, " ")
+		if here := strings.TrimSuffix(cells[1], "|"); strings.TrimSpace(here) == "" && !strings.Contains(cells[0], "**") || missing && len(reason) < 20 {
+			t.Errorf("no word on where it lives, or why not: %s", line)
+		}
+	}
+	if rows < 150 {
+		t.Errorf("%d rows: the tables were not understood", rows)
 	}
 }

@@ -37,6 +37,10 @@ func TestDocuments(t *testing.T) {
 	for _, doc := range slices.Sorted(maps.Keys(all)) {
 		t.Run(doc, func(t *testing.T) {
 			t.Parallel()
+			if *update {
+				rewrite(t, doc, all[doc])
+				return
+			}
 			for _, b := range all[doc] {
 				done, err := c.try(t.Context(), b)
 				if err != nil {
@@ -44,9 +48,6 @@ func TestDocuments(t *testing.T) {
 				} else if done != "" {
 					t.Logf("%v: %s", b, done)
 				}
-			}
-			if *update {
-				rewrite(t, doc, all[doc])
 			}
 		})
 	}
@@ -66,12 +67,12 @@ func (c *checker) try(ctx context.Context, b block) (done string, err error) {
 	}
 	switch {
 	case b.span:
-		return trySpan(ctx, b)
-	case b.quotes():
-		text, err := checkFile(b)
-		if *update && text != "" {
-			err = nil // rewrite sees to it
+		if commandSpan.MatchString(b.text) {
+			return tryCommands(ctx, b)
 		}
+		return c.checkName(b)
+	case b.quotes():
+		_, err := checkFile(b)
 		return "is " + b.comment, err
 	case b.lang == "go":
 		return "type-checked", c.check(b)
@@ -109,13 +110,6 @@ func parseJSON(text string) error {
 
 // commandSpan is a code span that is a command to be typed.
 var commandSpan = regexp.MustCompile(`^(go (run|get|test|doc|build) |make )\S`)
-
-func trySpan(ctx context.Context, b block) (string, error) {
-	if !commandSpan.MatchString(b.text) {
-		return "", nil
-	}
-	return tryCommands(ctx, b)
-}
 
 // tryCommands asks bash whether the block is a script, and tries each command.
 func tryCommands(ctx context.Context, b block) (string, error) {

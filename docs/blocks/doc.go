@@ -16,8 +16,9 @@
 // declarations, which lack that clause; and statements. The latter two are
 // type-checked; a package that they do not import themselves is one of
 // imports.go. Commands are those of sh blocks, of indented ones, and of code
-// spans: programs_test.go says what becomes of each program's. JSON, YAML and
-// Terraform are parsed. Any other block needs a comment, or fails.
+// spans: programs_test.go says what becomes of each program's. JSON is parsed.
+// A code span that begins with a name, as obs.Options.Redact or Config.Skip, is
+// looked up. Any other block needs a comment, or fails.
 //
 // After a change of code that a document quotes:
 //

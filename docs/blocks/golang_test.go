@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
-	"go/importer"
 	"go/parser"
 	"go/token"
 	"go/types"
@@ -35,9 +34,9 @@ func newChecker(t *testing.T, blocks []block) *checker {
 	c := &checker{exports: make(map[string]string), named: make(map[string]string)}
 	fset := token.NewFileSet()
 	paths := make(map[string]bool)
-	handy := make(map[string]string) // import path to the name it was given, or ""
+	handy := make(map[string]string) // import path to the name a comment gives, or ""
 	for _, name := range []string{"imports.go", "frame.go"} {
-		f, err := parser.ParseFile(fset, name, nil, 0)
+		f, err := parser.ParseFile(fset, name, nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +44,7 @@ func newChecker(t *testing.T, blocks []block) *checker {
 			path := importPath(im)
 			paths[path] = true
 			if name == "imports.go" {
-				handy[path] = strings.TrimPrefix(im.Name.Name, "_")
+				handy[path] = strings.TrimPrefix(strings.TrimSpace(im.Comment.Text()), "as ")
 			}
 		}
 		for _, d := range f.Decls {
@@ -59,7 +58,7 @@ func newChecker(t *testing.T, blocks []block) *checker {
 		if packageClause.MatchString(b.text) {
 			as = program
 		}
-		if f, err := parser.ParseFile(fset, b.doc, as.file(b), parser.ImportsOnly); err == nil && b.lang == "go" && !b.quotes() {
+		if f, err := parser.ParseFile(fset, "", as.file(b), parser.ImportsOnly); err == nil && b.lang == "go" && !b.quotes() {
 			for _, im := range f.Imports {
 				paths[importPath(im)] = true
 			}
@@ -158,7 +157,7 @@ func (c *checker) check(b block) error {
 // typeCheck checks a block, with what else it needs in a second file.
 func (c *checker) typeCheck(b block, as form) error {
 	fset := token.NewFileSet()
-	f, err := parser.ParseFile(fset, b.doc, as.file(b), 0)
+	f, err := parser.ParseFile(fset, "", as.file(b), 0)
 	if err != nil {
 		return err
 	}
@@ -166,7 +165,7 @@ func (c *checker) typeCheck(b block, as form) error {
 	if as != program {
 		if len(f.Imports) == 0 {
 			as.head = strings.Replace(as.head, "package doc", "package doc;"+c.imports(f), 1)
-			if files[0], err = parser.ParseFile(fset, b.doc, as.file(b), 0); err != nil {
+			if files[0], err = parser.ParseFile(fset, "", as.file(b), 0); err != nil {
 				return err
 			}
 		}
@@ -178,12 +177,7 @@ func (c *checker) typeCheck(b block, as form) error {
 	}
 	var errs []error
 	conf := types.Config{
-		Importer: importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
-			if c.exports[path] == "" {
-				return nil, fmt.Errorf("%s is not among the packages of imports.go", path)
-			}
-			return os.Open(c.exports[path])
-		}),
+		Importer: c.importer(fset),
 		Error: func(err error) {
 			if te := (types.Error{}); errors.As(err, &te) && te.Soft && (as.loose || fset.Position(te.Pos).Filename == "frame") {
 				return
