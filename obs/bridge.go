@@ -41,6 +41,13 @@ func withResource(p log.LoggerProvider, res *resource.Resource) log.LoggerProvid
 	return p
 }
 
+// reportTo gives p a logger for what it has to say of itself, if it takes one.
+func reportTo(p log.LoggerProvider, l *slog.Logger) {
+	if r, ok := p.(interface{ ReportTo(*slog.Logger) }); ok {
+		r.ReportTo(l)
+	}
+}
+
 // flushLogs flushes Options.LoggerProvider, whose API has no such method but
 // whose implementations have.
 func (t *Telemetry) flushLogs(ctx context.Context) error {

@@ -28,6 +28,7 @@ type logs struct {
 	flushes, closes int
 	panics          bool
 	res             *resource.Resource
+	reports         *slog.Logger
 }
 
 type logsLogger struct {
@@ -54,6 +55,7 @@ func (l logsLogger) Emit(_ context.Context, r log.Record) {
 }
 
 func (l *logs) WithResource(r *resource.Resource) log.LoggerProvider { l.res = r; return l }
+func (l *logs) ReportTo(r *slog.Logger)                              { l.reports = r }
 func (l *logs) ForceFlush(context.Context) error                     { l.flushes++; return nil }
 func (l *logs) Shutdown(context.Context) error                       { l.closes++; return errors.New("not all is out") }
 
@@ -131,6 +133,9 @@ func TestLoggerProviderAlone(t *testing.T) {
 	tel.Logger().Info("program's")
 	if !slices.Equal(p.lines, []string{"INFO program's"}) {
 		t.Errorf("got %q", p.lines)
+	}
+	if p.reports != tel.internal {
+		t.Errorf("its reports go to %v, want where our own go", p.reports)
 	}
 	if h := tel.Logger().Handler(); fmt.Sprintf("%T", h) != "*logging.filtered" {
 		t.Errorf("the program's records go to %T, want the provider alone", h)

@@ -158,6 +158,7 @@ func (t *Telemetry) buildLogs(opts Options, red *redact.Redactor) {
 		handlers = append(handlers, s.filter.Handler(newBridge(t.logs, red)))
 	}
 	t.internal = newInternal(handlers, opts.InternalLevel)
+	reportTo(t.logs, t.internal)
 	if opts.LoggerProvider != nil && opts.LogWriter == nil {
 		handlers = handlers[1:] // our own records still say on stdout what fails
 	}

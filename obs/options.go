@@ -78,7 +78,8 @@ type Options struct {
 	// place of os.Stdout: set LogWriter too for both. Flush and Shutdown flush
 	// it and shut it down, if it can be. One with a method
 	// WithResource(*resource.Resource) log.LoggerProvider is asked for a provider
-	// of the spans' resource; obs/otlp's has it.
+	// of the spans' resource, and one with ReportTo(*slog.Logger) is given
+	// kumihimo's own logger; obs/otlp's has both.
 	LoggerProvider log.LoggerProvider
 
 	// AgentURL is the Datadog Agent's: http, https or unix. Default:
@@ -157,8 +158,10 @@ type Options struct {
 
 	// SpanExporter takes the agent's place. It gets the spans of traces that are
 	// kept, in batches, from a queue of QueueBytes that tries again, for ten
-	// minutes, what it has failed with; an error with a method Permanent() bool
-	// that returns true is final. Shutdown shuts it down.
+	// minutes, what it has failed with. An error may have methods that say more:
+	// Permanent() bool that it is final, Rejected() int how many spans it is final
+	// for, the others being sent, TooLarge() bool that fewer spans may pass, and
+	// RetryAfter() time.Duration when. Shutdown shuts it down. obs/otlp has one.
 	SpanExporter sdktrace.SpanExporter
 
 	// Propagators replaces the propagator of DD_TRACE_PROPAGATION_STYLE.

@@ -78,6 +78,20 @@ func (q *Queue) push(b batch) {
 	}
 }
 
+// halves makes two batches of b, to be tried again, each by itself.
+func (b batch) halves() (first, second batch) {
+	half := len(b.spans) / 2
+	b.tries++
+	first, second = b, b
+	first.spans, second.spans = b.spans[:half:half], b.spans[half:]
+	first.bytes = 0
+	for _, s := range first.spans {
+		first.bytes += sizeOf(s)
+	}
+	second.bytes = b.bytes - first.bytes
+	return first, second
+}
+
 // pop takes the oldest batch out of the queue and out of its bytes.
 func (q *Queue) pop() batch {
 	b := q.queue[0]
@@ -93,7 +107,7 @@ func (q *Queue) pop() batch {
 func (q *Queue) take() (b batch) {
 	for len(q.queue) > 0 {
 		next := q.queue[0]
-		if len(b.spans) > 0 && (len(b.spans)+len(next.spans) > maxBatch || b.tries > 0 || next.tries > 0) {
+		if len(b.spans) > 0 && (len(b.spans)+len(next.spans) > maxBatch || b.bytes+next.bytes > maxBytes || b.tries > 0 || next.tries > 0) {
 			break
 		}
 		q.pop()

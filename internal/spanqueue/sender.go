@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -136,13 +134,25 @@ func (q *Queue) settle(b batch, err error, h *health) {
 		return
 	}
 	q.inFlight = batch{}
+	split := false
 	switch {
 	case err == nil:
 		q.bytes -= b.bytes
 		q.sent += spans
-	case permanent(err):
+	case tooLarge(err) && spans > 1:
+		split = true
+		first, second := b.halves()
+		q.queue = append([]batch{first, second}, q.queue...)
+		q.queued += spans
+		q.fits()
+	case tooLarge(err):
 		q.bytes -= b.bytes
-		q.dropped.Rejected += spans
+		q.dropped.TooLarge += spans
+	case permanent(err):
+		lost := min(rejected(err, spans), spans)
+		q.bytes -= b.bytes
+		q.sent += spans - lost
+		q.dropped.Rejected += lost
 	default:
 		b.tries++
 		q.queue = append(q.queue, b)
@@ -151,16 +161,12 @@ func (q *Queue) settle(b batch, err error, h *health) {
 	}
 	waiting, lost := q.queued, q.dropped.Total()-q.dropped.Unsampled
 	q.mu.Unlock()
-	h.note(q.ctx, err, waiting, lost) // before those who flush go on
+	if !split {
+		h.note(q.ctx, err, waiting, lost) // before those who flush go on
+	}
 	q.mu.Lock()
 	q.settleFlushes()
 	q.mu.Unlock()
-}
-
-// permanent reports whether err says that another attempt is of no use.
-func permanent(err error) bool {
-	var p interface{ Permanent() bool }
-	return errors.As(err, &p) && p.Permanent()
 }
 
 // settleFlushes ends the flushes that wait for nothing any more.
@@ -257,39 +263,4 @@ func (q *Queue) abandon() error {
 		return fmt.Errorf("spanqueue: %d spans were not delivered", n)
 	}
 	return nil
-}
-
-// health says once that the exporter fails, and once that it works again.
-type health struct {
-	logger  *slog.Logger
-	failing bool
-	since   time.Time
-	lost    int64 // when that began
-	backoff time.Duration
-}
-
-func (h *health) note(ctx context.Context, err error, waiting, lost int64) {
-	now := time.Now()
-	if err == nil {
-		if h.failing {
-			h.logger.LogAttrs(ctx, slog.LevelInfo, "span exporter takes spans again",
-				slog.Duration("after", now.Sub(h.since)), slog.Int64("spans.waiting", waiting), slog.Int64("spans.lost", lost-h.lost))
-		}
-		h.failing, h.backoff = false, 0
-		return
-	}
-	if !h.failing {
-		h.failing, h.since, h.lost = true, now, lost
-		message := "span exporter does not take spans; they wait"
-		if permanent(err) {
-			message = "span exporter rejects spans; they are lost"
-		}
-		h.logger.LogAttrs(ctx, slog.LevelWarn, message, slog.Any("error", err))
-	}
-	if permanent(err) {
-		h.backoff = 0 // it answers
-		return
-	}
-	h.backoff = min(max(2*h.backoff, minBackoff), maxBackoff)
-	h.backoff -= rand.N(h.backoff / 4)
 }

@@ -5,7 +5,8 @@
 //
 // Read spanqueue.go for the account, group.go for how spans wait for their
 // trace, sender.go for the queue and its goroutine, batch.go for what waits
-// there, and redacted.go for what an exporter gets to see.
+// there, verdict.go for what an exporter's errors say, and redacted.go for what
+// it gets to see.
 package spanqueue
 
 import (
@@ -27,6 +28,7 @@ const (
 	defaultQueueBytes = 16 << 20
 
 	maxBatch    = 512             // spans in one export, as the SDK's batch processor has it
+	maxBytes    = 4 << 20         // of more than one trace in one export, as estimated
 	maxDelay    = 2 * time.Second // from a span's arrival to its export, while the exporter works
 	maxAge      = 10 * time.Minute
 	partialAge  = 10 * time.Second // of the first ended span of an open trace
@@ -40,8 +42,8 @@ const (
 // Options are the parts of a [Queue].
 type Options struct {
 	// Exporter gets the spans of traces that are kept, from one goroutine. An
-	// error of it is temporary unless it has a method Permanent() bool, in its
-	// chain, that returns true.
+	// error of it is temporary unless it has methods, in its chain, that say
+	// otherwise: see verdict.go.
 	Exporter sdktrace.SpanExporter
 
 	// QueueBytes bounds what waits, as the memory it takes is estimated.
