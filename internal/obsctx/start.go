@@ -5,9 +5,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// StartAttributes are the attributes of a span to be started, as the first of
-// its options. Any provider takes them from the option within; ours hands them
-// to the SDK through the sampler's result, which spares a copy of them all.
+// StartAttributes are the attributes of a span to be started. Any provider takes
+// them from the option within; ours takes them from here, which spares a copy.
 type StartAttributes struct {
 	trace.SpanStartEventOption
 	Attrs []attribute.KeyValue
@@ -19,15 +18,4 @@ type StartAttributes struct {
 func NewStartAttributes(attrs []attribute.KeyValue) StartAttributes {
 	attrs = attrs[:len(attrs):len(attrs)]
 	return StartAttributes{trace.WithAttributes(attrs...), attrs}
-}
-
-// StartAttributesOf returns the attributes that opts begin with, and the
-// options after them.
-func StartAttributesOf(opts []trace.SpanStartOption) (attrs []attribute.KeyValue, rest []trace.SpanStartOption) {
-	if len(opts) > 0 {
-		if o, ok := opts[0].(*StartAttributes); ok {
-			return o.Attrs, opts[1:]
-		}
-	}
-	return nil, opts
 }

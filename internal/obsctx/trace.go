@@ -58,7 +58,7 @@ type Trace struct {
 	Pipeline *Pipeline
 
 	// Starting are the attributes that the local root is being started with, for
-	// the sampler to put on it; nil as soon as it is started.
+	// the sampler to see; nil as soon as it is started.
 	Starting []attribute.KeyValue
 
 	// Pending is what may still change the decision; nil if it is final.

@@ -24,6 +24,9 @@ type Provider struct {
 	sdk      *sdktrace.TracerProvider // nil if disabled
 	sampler  *sampler                 // nil if it is another's
 
+	processors []sdktrace.SpanProcessor
+	maxOwn     int // attributes a span of ours may have before they are the SDK's
+
 	byName  atomic.Pointer[map[string]*tracer] // those asked for by name alone; replaced, never written
 	mu      sync.Mutex                         // guards tracers and the replacing of byName
 	tracers map[trace.Tracer]*tracer           // by the SDK's
@@ -54,9 +57,7 @@ func NewProvider(opts Options) *Provider {
 		sdkOpts = append(sdkOpts, sdktrace.WithResource(opts.Resource))
 	}
 	p.sampler, _ = opts.Sampler.(*sampler)
-	for _, sp := range withSpanRules(p.sampler, opts.SpanProcessors) {
-		sdkOpts = append(sdkOpts, sdktrace.WithSpanProcessor(sp))
-	}
+	p.processors, p.maxOwn = withSpanRules(p.sampler, opts.SpanProcessors), ownAttributes(opts.Sampler)
 	p.sdk = sdktrace.NewTracerProvider(sdkOpts...)
 	return p
 }
@@ -126,10 +127,8 @@ func (t *tracer) Start(ctx context.Context, name string, opts ...trace.SpanStart
 	}
 	if f := obsctx.FieldsFrom(ctx); f != nil {
 		opts = withFields(opts, f, t.provider)
-	} else if root != nil {
-		root.Starting, opts = obsctx.StartAttributesOf(opts)
 	}
-	ctx, span := t.sdk.Start(ctx, name, opts...)
+	ctx, span := t.newSpan(ctx, name, opts, root)
 	if root != nil {
 		root.Starting = nil
 		if root.Pending != nil {

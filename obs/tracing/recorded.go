@@ -2,7 +2,6 @@ package tracing
 
 import (
 	"reflect"
-	"slices"
 
 	"github.com/DataDog/dd-trace-go/v2/ddtrace/ext"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -16,11 +15,11 @@ func recorded(s sdktrace.Sampler) sdktrace.Sampler {
 	if own, ok := s.(*sampler); ok {
 		return own
 	}
-	return recordedSampler{s, keepsNothing(s)}
+	return recordedSampler{s}
 }
 
-// keepsNothing reports whether s is one of the SDK's that only looks at the
-// attributes it is asked about.
+// keepsNothing reports whether s is one of the SDK's that do not mind what
+// attributes a span has.
 func keepsNothing(s sdktrace.Sampler) bool {
 	switch reflect.TypeOf(s) {
 	case reflect.TypeOf(sdktrace.AlwaysSample()), reflect.TypeOf(sdktrace.NeverSample()),
@@ -32,7 +31,6 @@ func keepsNothing(s sdktrace.Sampler) bool {
 
 type recordedSampler struct {
 	sdktrace.Sampler
-	keepsNothing bool
 }
 
 func (s recordedSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
@@ -40,16 +38,7 @@ func (s recordedSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.Sa
 	if state == nil || state.Remote || state.ID != p.TraceID {
 		return s.Sampler.ShouldSample(p)
 	}
-	starting := state.Starting
-	if starting != nil {
-		if p.Attributes = starting; !s.keepsNothing {
-			p.Attributes = slices.Clone(starting)
-		}
-	}
 	r := s.Sampler.ShouldSample(p)
-	if starting != nil {
-		r.Attributes = append(starting, r.Attributes...) // copies: it has no room
-	}
 	if _, decided := state.Decision(); !decided {
 		d := obsctx.Decision{Priority: ext.PriorityAutoReject, Mechanism: obsctx.MechanismDefault}
 		if r.Decision == sdktrace.RecordAndSample {

@@ -132,7 +132,7 @@ func (s *sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingR
 	}
 	own := state != nil && !state.Remote // a Remote one is another provider's to read
 	if own && state.Starting != nil {
-		p.Attributes, r.Attributes = state.Starting, state.Starting
+		p.Attributes = state.Starting
 	}
 	if !decided {
 		var pending bool
