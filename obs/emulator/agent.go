@@ -34,8 +34,8 @@ type AgentOptions struct {
 	// WithoutV1 makes it an agent that does not know v1.0.
 	WithoutV1 bool
 
-	// Fault, if set, sees each request first; true says that it has answered.
-	Fault func(http.ResponseWriter, *http.Request) bool
+	// Fault, if set, gets each request first.
+	Fault Fault
 }
 
 // Agent takes what a Datadog Agent's trace endpoints take, and keeps the last

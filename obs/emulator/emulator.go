@@ -21,8 +21,8 @@
 // It shares no code with what it checks. Read cloud.go for how the parts are
 // wired; metadata.go and token.go for whose tokens they are; frontend.go,
 // admission.go and forward.go for who is let in and what is done to a request;
-// agent.go, decode_v04.go and decode_v1.go for what becomes of spans; span.go
-// and tree.go for what they are.
+// agent.go for what becomes of spans; span.go and tree.go for what they are;
+// fault.go for what goes wrong on order.
 package emulator
 
 import (
@@ -79,7 +79,7 @@ func (s *server) host() string { return s.listener.Addr().String() }
 func (s *server) url() string { return "http://" + s.host() }
 
 // serve answers with h, unless fault does.
-func (s *server) serve(h http.Handler, fault func(http.ResponseWriter, *http.Request) bool) {
+func (s *server) serve(h http.Handler, fault Fault) {
 	s.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.enter() {
 			panic(http.ErrAbortHandler) // the connection is closed without an answer

@@ -2,11 +2,13 @@ package emulator_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"syscall"
 	"time"
 
 	"github.com/kumihimo/kumihimo/obs/emulator"
@@ -158,4 +160,44 @@ func ExampleTree() {
 	// trace 0af7651916cd43dd8448eb211c80319c  2 spans  5ms
 	// └─ shop  GET /users/{id}  5ms
 	//    └─ shop  store.Load  3ms  ERROR no such user
+}
+
+// An agent that answers as it should only from the sixth request on.
+func ExampleFault() {
+	var asked int
+	faults := []emulator.Fault{
+		emulator.Status(http.StatusTooManyRequests),
+		emulator.Delay(time.Millisecond), // and then the agent's own answer
+		emulator.Reset(),
+		emulator.Garbage(),
+		emulator.CaptivePage(),
+	}
+	agent, err := emulator.StartAgent(emulator.AgentOptions{
+		Fault: emulator.Times(len(faults), func(w http.ResponseWriter, r *http.Request) bool {
+			asked++
+			return faults[asked-1](w, r)
+		}),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer agent.Close()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // which does not try again by itself
+	for range len(faults) + 1 {
+		resp, err := client.Get(agent.URL() + "/info")
+		if err != nil {
+			fmt.Println("reset:", errors.Is(err, syscall.ECONNRESET))
+			continue
+		}
+		resp.Body.Close()
+		fmt.Println(resp.Status, resp.Header.Get("Content-Type"))
+	}
+	// Output:
+	// 429 Too Many Requests text/plain; charset=utf-8
+	// 200 OK application/json
+	// reset: true
+	// 200 OK application/octet-stream
+	// 200 OK text/html; charset=utf-8
+	// 200 OK application/json
 }

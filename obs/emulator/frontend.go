@@ -25,8 +25,8 @@ type FrontEndOptions struct {
 	// run.invoker. Nil: all have it.
 	Invokers []string
 
-	// Fault, if set, sees each request first; true says that it has answered.
-	Fault func(http.ResponseWriter, *http.Request) bool
+	// Fault, if set, gets each request first.
+	Fault Fault
 }
 
 // FrontEnd stands where Cloud Run's proxy does: it checks the ID token of a

@@ -29,8 +29,8 @@ type MetadataServerOptions struct {
 	// Negative: the tokens have expired by that much when they are issued.
 	TokenLife time.Duration
 
-	// Fault, if set, sees each request first; true says that it has answered.
-	Fault func(http.ResponseWriter, *http.Request) bool
+	// Fault, if set, gets each request first.
+	Fault Fault
 }
 
 func (o MetadataServerOptions) withDefaults() MetadataServerOptions {
