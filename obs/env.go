@@ -23,15 +23,22 @@ type environment struct {
 	program  string // os.Args[0]
 }
 
-// hermetic is the environment of a test's pipeline: no records but the test's.
-var hermetic = map[string]string{"DD_TRACE_STARTUP_LOGS": "false"}
+// quiet is what a test's environment has unless it says otherwise: no records
+// but the test's.
+var quiet = map[string]string{"DD_TRACE_STARTUP_LOGS": "false"}
 
-// environmentOf returns the process's, or an empty one for a test's pipeline,
-// which must not depend on where the test runs.
+// environmentOf returns the process's, or the one of a test's pipeline, which
+// must not depend on where the test runs.
 func environmentOf(ctx context.Context) environment {
-	if obsctx.Hermetic(ctx) {
+	if vars, ok := obsctx.Environment(ctx); ok {
 		return environment{
-			lookup:   func(name string) (string, bool) { v, ok := hermetic[name]; return v, ok },
+			lookup: func(name string) (string, bool) {
+				if v, ok := vars[name]; ok {
+					return v, true
+				}
+				v, ok := quiet[name]
+				return v, ok
+			},
 			readFile: func(string) ([]byte, error) { return nil, fs.ErrNotExist },
 			isSocket: func(string) bool { return false },
 			program:  os.Args[0],

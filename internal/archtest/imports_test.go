@@ -38,7 +38,7 @@ var arrows = []arrow{
 		"the viewer sees spans and records through the SDK's and slog's interfaces; of the exporter it knows the mapping alone, so that what it shows is what the agent gets"},
 	{"obs/emulator", []string{"internal/ddpayload"},
 		"the emulator must not share code with what it checks"},
-	{"obs/obstest", []string{"obs", "obs/emulator"},
+	{"obs/obstest", []string{"obs", "obs/emulator", "internal/spanqueue"},
 		"users' tests get production's wiring, through obs"},
 	{"chiobs", []string{"obs/tracing", "obs/logging", "internal/spanattr"},
 		"the middleware takes its pipeline from the context or the globals, so it needs no composition root"},

@@ -3,6 +3,7 @@ package obsctx
 import (
 	"context"
 	"log/slog"
+	"maps"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
@@ -71,13 +72,16 @@ func Suppressed(ctx context.Context) bool {
 	return ctx.Value(suppressKey{}) != nil
 }
 
-type hermeticKey struct{}
+type environmentKey struct{}
 
-// WithoutEnvironment marks ctx for obs.New: the pipeline made with it takes
-// nothing from the environment.
-func WithoutEnvironment(ctx context.Context) context.Context {
-	return context.WithValue(ctx, hermeticKey{}, true)
+// WithEnvironment marks ctx for obs.New: the pipeline made with it has vars for
+// its environment, and takes nothing from the process's.
+func WithEnvironment(ctx context.Context, vars map[string]string) context.Context {
+	return context.WithValue(ctx, environmentKey{}, maps.Clone(vars))
 }
 
-// Hermetic reports whether ctx is so marked.
-func Hermetic(ctx context.Context) bool { return ctx.Value(hermeticKey{}) != nil }
+// Environment returns what ctx was marked with, if it was.
+func Environment(ctx context.Context) (vars map[string]string, ok bool) {
+	vars, ok = ctx.Value(environmentKey{}).(map[string]string)
+	return vars, ok
+}

@@ -3,7 +3,6 @@ package obstest
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,9 +88,14 @@ func (r *Recorder) Golden(path string) {
 	if err != nil {
 		r.t.Fatalf("%v (go test -update writes it, where the test defines that flag)", err)
 	}
-	if string(want) != b.String() {
-		r.t.Errorf("%s differs:\n%s", path, diff(strings.Split(string(want), "\n"), strings.Split(b.String(), "\n")))
+	if string(want) == b.String() {
+		return
 	}
+	w, g := strings.Split(string(want), "\n"), strings.Split(b.String(), "\n")
+	var d strings.Builder
+	was, is := func(i int) string { return w[i] }, func(j int) string { return g[j] }
+	diff(&d, len(w), len(g), func(i, j int) bool { return w[i] == g[j] }, was, is, is)
+	r.t.Errorf("%s differs (- file, + recorded; go test -update writes it anew):\n%s", path, &d)
 }
 
 // wanted is a line of the tree to compare with.
@@ -175,57 +179,67 @@ func compare(want []wanted, got []line) error {
 	return nil
 }
 
+// parted shows where the trees part, at want[i] and got[j], and what follows.
+// After the first difference the lines that the trees have in common are found
+// again, unless any lines may stand between them.
 func parted(want []wanted, got []line, i, j int) error {
 	var b strings.Builder
 	for _, l := range got[:j] {
 		b.WriteString("    " + l.brief() + "\n")
 	}
-	for _, w := range want[i:] {
-		b.WriteString("  - " + strings.Repeat("  ", w.depth) + w.text + "\n")
+	want, got = want[i:], got[j:]
+	same := func(i, j int) bool { return want[i].matches(got[j]) }
+	if slices.ContainsFunc(want, func(w wanted) bool { return w.any }) {
+		same = func(int, int) bool { return false }
 	}
-	for k, l := range got[j:] {
-		if k > 0 {
-			b.WriteString("  + " + l.brief() + "\n")
-		} else {
-			b.WriteString("  + " + l.String() + "\n")
+	brief := func(j int) string { return got[j].brief() }
+	first := true
+	diff(&b, len(want), len(got), same, func(i int) string {
+		return strings.Repeat("  ", want[i].depth) + want[i].text
+	}, brief, func(j int) string {
+		l := got[j]
+		near := slices.ContainsFunc(want, func(w wanted) bool { return strings.HasPrefix(w.text, l.head) })
+		if near || first { // it may be an attribute that is not the wanted one
+			first = false
+			return l.String()
 		}
-	}
-	return fmt.Errorf("telemetry differs (- wanted, + recorded):\n%s", &b)
+		return l.brief()
+	})
+	return errors.New("telemetry differs (- wanted, + recorded):\n" + strings.TrimSuffix(b.String(), "\n"))
 }
 
 // brief is l without its attributes.
 func (l line) brief() string { return line{depth: l.depth, head: l.head, kind: l.kind}.String() }
 
-// diff prints the lines of a and b, those they have in common once.
-func diff(a, b []string) string {
+// diff prints n lines and m lines. Those that are the same come once, as both
+// prints them, the others as a and b do.
+func diff(out *strings.Builder, n, m int, same func(i, j int) bool, a, both, b func(int) string) {
 	// The length of the longest common subsequence of a[i:] and b[j:].
-	common := make([][]int, len(a)+1)
+	common := make([][]int, n+1)
 	for i := range common {
-		common[i] = make([]int, len(b)+1)
+		common[i] = make([]int, m+1)
 	}
-	for i := len(a) - 1; i >= 0; i-- {
-		for j := len(b) - 1; j >= 0; j-- {
-			if a[i] == b[j] {
+	for i := n - 1; i >= 0; i-- {
+		for j := m - 1; j >= 0; j-- {
+			if same(i, j) {
 				common[i][j] = common[i+1][j+1] + 1
 			} else {
 				common[i][j] = max(common[i+1][j], common[i][j+1])
 			}
 		}
 	}
-	var out strings.Builder
 	i, j := 0, 0
-	for i < len(a) || j < len(b) {
+	for i < n || j < m {
 		switch {
-		case i < len(a) && j < len(b) && a[i] == b[j]:
-			out.WriteString("    " + a[i] + "\n")
+		case i < n && j < m && same(i, j):
+			out.WriteString("    " + both(j) + "\n")
 			i, j = i+1, j+1
-		case i < len(a) && (j == len(b) || common[i+1][j] >= common[i][j+1]):
-			out.WriteString("  - " + a[i] + "\n")
+		case i < n && (j == m || common[i+1][j] >= common[i][j+1]):
+			out.WriteString("  - " + a(i) + "\n")
 			i++
 		default:
-			out.WriteString("  + " + b[j] + "\n")
+			out.WriteString("  + " + b(j) + "\n")
 			j++
 		}
 	}
-	return out.String()
 }

@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"testing"
 
 	"github.com/kumihimo/kumihimo/obs"
+	"github.com/kumihimo/kumihimo/obs/emulator"
 	"github.com/kumihimo/kumihimo/obs/obstest"
 )
 
@@ -22,16 +26,23 @@ func pay(ctx context.Context, order string) (err error) {
 // aTest stands for the *testing.T of a test.
 type aTest struct {
 	testing.TB
-	cleanup func()
+	cleanups []func()
 }
 
 func (*aTest) Helper()                  {}
 func (*aTest) Name() string             { return "TestPay" }
 func (*aTest) Context() context.Context { return context.Background() }
-func (t *aTest) Cleanup(f func())       { t.cleanup = f }
+func (t *aTest) Cleanup(f func())       { t.cleanups = append(t.cleanups, f) }
 func (*aTest) Failed() bool             { return false }
 func (*aTest) Errorf(s string, a ...any) {
 	fmt.Printf(s+"\n", a...)
+}
+func (*aTest) Error(a ...any) { fmt.Println(a...) }
+
+func (t *aTest) end() {
+	for _, f := range slices.Backward(t.cleanups) {
+		f()
+	}
 }
 
 func ExampleNew() {
@@ -47,11 +58,85 @@ func ExampleNew() {
 		pay
 		  INFO charging cents=100
 	`))
-	t.cleanup()
+	t.end()
 	// Output:
 	// <nil>
 	// telemetry differs (- wanted, + recorded):
 	//     pay
 	//   -   INFO charging cents=100
 	//   +   INFO charging cents=9900
+}
+
+func ExampleRecorder_Want() {
+	t := &aTest{}
+	defer t.end()
+	rec := obstest.New(t)
+	_ = pay(rec.Context(), "o7")
+	rec.Want(`
+		pay order.id=o8
+		  …
+	`)
+	// Output:
+	// telemetry differs (- wanted, + recorded):
+	//   - pay order.id=o8
+	//   -   …
+	//   + pay error="card declined" order.id=o7
+	//   +   INFO charging
+}
+
+func ExampleRecorder_Span() {
+	t := &aTest{}
+	defer t.end()
+	rec := obstest.New(t)
+	_ = pay(rec.Context(), "o7")
+
+	span := rec.Span("pay")
+	fmt.Println(span.Failed, span.Error, span.Attributes["order.id"])
+	record := rec.Records()[0]
+	fmt.Println(record.Severity, record.Message, record.Fields["cents"], record.SpanID == span.ID)
+	fmt.Println(len(rec.Traces()), rec.Trace(record.TraceID).Roots[0].Name)
+	// Output:
+	// true card declined o7
+	// INFO charging 9900 true
+	// 1 pay
+}
+
+// A server's requests have contexts of their own.
+func ExampleRecorder_Handler() {
+	t := &aTest{}
+	defer t.end()
+	rec := obstest.New(t)
+	server := httptest.NewServer(rec.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_ = pay(r.Context(), "o7")
+	})))
+	defer server.Close()
+	resp, err := http.Get(server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	resp.Body.Close()
+	fmt.Println(rec.Check("pay\n  INFO charging"))
+	// Output: <nil>
+}
+
+// Spans take production's way to an agent, which at first is overloaded.
+func ExampleNewIn() {
+	t := &aTest{}
+	defer t.end()
+	cloud := obstest.StartCloud(t, emulator.CloudOptions{
+		Agent: emulator.AgentOptions{Fault: emulator.Times(1, emulator.Status(http.StatusTooManyRequests))},
+	})
+	rec := obstest.NewIn(t, cloud.Environ(), obs.Options{Service: "shop"})
+	_ = pay(rec.Context(), "o7")
+	if err := rec.Telemetry().Flush(t.Context()); err != nil {
+		fmt.Println(err)
+	}
+	for _, s := range cloud.Agent.Spans() {
+		fmt.Println(s.Service, s.Resource, s.Error)
+	}
+	fmt.Println("refused:", cloud.FrontEnd.Refused(), "dropped:", rec.Telemetry().Stats().Spans.Dropped.Total())
+	// Output:
+	// shop pay true
+	// refused: 0 dropped: 0
 }

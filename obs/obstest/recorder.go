@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,15 +14,17 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kumihimo/kumihimo/internal/obsctx"
+	"github.com/kumihimo/kumihimo/internal/spanqueue"
 	"github.com/kumihimo/kumihimo/obs"
 )
 
 // Recorder is the telemetry of one test. All its methods are safe for
 // concurrent use.
 type Recorder struct {
-	t   testing.TB
-	tel *obs.Telemetry
-	ctx context.Context
+	t     testing.TB
+	tel   *obs.Telemetry
+	ctx   context.Context
+	agent bool // spans go to one, and are recorded as they end
 
 	mu      sync.Mutex // guards what follows
 	ended   []sdktrace.ReadOnlySpan
@@ -30,9 +33,15 @@ type Recorder struct {
 	traces  []trace.TraceID         // that the recorder is known by
 }
 
-// flushTime bounds the wait for spans on their way through the pipeline. They
-// stay within the process: it is long for a machine under load.
-const flushTime = 30 * time.Second
+const (
+	// flushTime bounds the wait for spans on their way through the pipeline.
+	// They stay within the process: it is long for a machine under load.
+	flushTime = 30 * time.Second
+
+	// agentTime bounds what a test's end spends on an agent, which may be one
+	// that fails on purpose.
+	agentTime = 2 * time.Second
+)
 
 // New returns the recorder of a test, which ends with it. The test fails if a
 // span is open then, or a goroutine of the test is left; a test that has
@@ -44,6 +53,23 @@ const flushTime = 30 * time.Second
 // of the recorder's, then to that of the options.
 func New(t testing.TB, opts ...obs.Options) *Recorder {
 	t.Helper()
+	return NewIn(t, nil, opts...)
+}
+
+// NewIn is [New] in an environment of the variables environ, in place of the
+// process's: tests that need different ones may run in parallel.
+//
+// If environ or the options name an agent, spans go there by production's way,
+// and the recorder has every span that ended, kept by the sampler or not. This
+// is a test against Google Cloud and a Datadog Agent in miniature:
+//
+//	cloud := obstest.StartCloud(t, emulator.CloudOptions{})
+//	rec := obstest.NewIn(t, cloud.Environ())
+//
+// [obs.Telemetry.Flush] of the recorder's Telemetry sends what has ended; what
+// the agent has not taken 2 s after the test's end is given up.
+func NewIn(t testing.TB, environ map[string]string, opts ...obs.Options) *Recorder {
+	t.Helper()
 	router.once.Do(router.install)
 	if len(opts) > 1 {
 		t.Fatal("obstest: New takes one Options at most")
@@ -53,18 +79,21 @@ func New(t testing.TB, opts ...obs.Options) *Recorder {
 		o = opts[0]
 	}
 	r := &Recorder{t: t, open: make(map[trace.SpanID]string)}
-	if o.Service == "" {
+	r.agent = o.SpanExporter == nil && (o.AgentURL != "" || namesAgent(environ))
+	if o.Service == "" && environ["DD_SERVICE"] == "" {
 		o.Service = "test"
 	}
-	if o.LogFilter == "" {
+	if o.LogFilter == "" && environ["OBS_LOG"] == "" {
 		o.LogFilter = "debug"
 	}
 	o.LogFormat = "json"
 	o.LogWriter = recordWriter{r, o.LogWriter}
 	o.SpanProcessors = append([]sdktrace.SpanProcessor{spanWatcher{r}}, o.SpanProcessors...)
-	o.SpanExporter = spanKeeper{r, o.SpanExporter}
+	if !r.agent {
+		o.SpanExporter = spanKeeper{r, o.SpanExporter}
+	}
 	ctx := label(t)
-	tel, err := obs.New(obsctx.WithoutEnvironment(ctx), o)
+	tel, err := obs.New(obsctx.WithEnvironment(ctx, environ), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +101,10 @@ func New(t testing.TB, opts ...obs.Options) *Recorder {
 	r.ctx = context.WithValue(ctx, recorderKey{}, r)
 	t.Cleanup(r.end)
 	return r
+}
+
+func namesAgent(environ map[string]string) bool {
+	return environ["DD_TRACE_AGENT_URL"] != "" || environ["DD_AGENT_HOST"] != "" || environ["DD_TRACE_AGENT_PORT"] != ""
 }
 
 // Context returns the test's context, by which telemetry finds the recorder.
@@ -93,11 +126,8 @@ func (r *Recorder) Telemetry() *obs.Telemetry { return r.tel }
 // end is the test's end: all is sent, and nothing is left over.
 func (r *Recorder) end() {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
-	defer cancel()
-	if err := r.tel.Shutdown(ctx); err != nil {
-		r.t.Errorf("obstest: shutdown: %v", err)
-	}
+	unlabel()
+	r.shutDown()
 	r.mu.Lock()
 	open := make([]string, 0, len(r.open))
 	for _, name := range r.open {
@@ -114,13 +144,29 @@ func (r *Recorder) end() {
 		r.t.Errorf("obstest: goroutines are left:\n%s", left)
 	}
 	if r.t.Failed() {
-		r.t.Logf("recorded:\n%s", r)
+		r.t.Logf("recorded:\n%s", strings.TrimSuffix(r.String(), "\n"))
+	}
+}
+
+func (r *Recorder) shutDown() {
+	r.t.Helper()
+	wait, complain := flushTime, r.t.Errorf
+	if r.agent {
+		wait, complain = agentTime, r.t.Logf // whether spans arrive is the test's to say
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	if err := r.tel.Shutdown(ctx); err != nil {
+		complain("obstest: shutdown: %v", err)
 	}
 }
 
 // flush brings what has ended to the recorder.
 func (r *Recorder) flush() {
 	r.t.Helper()
+	if r.agent {
+		return // it is there already
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
 	if err := r.tel.Flush(ctx); err != nil {
@@ -169,9 +215,15 @@ func (w spanWatcher) OnStart(_ context.Context, s sdktrace.ReadWriteSpan) {
 }
 
 func (w spanWatcher) OnEnd(s sdktrace.ReadOnlySpan) {
+	if w.agent {
+		s = spanqueue.Redacted(s, pipelineOf(w.ctx).Redactor)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.open, s.SpanContext().SpanID())
+	if w.agent {
+		w.ended = append(w.ended, s)
+	}
 }
 
 func (spanWatcher) ForceFlush(context.Context) error { return nil }

@@ -201,6 +201,43 @@ checkout order.id=7 error="charge: declined"
 	}
 }
 
+// TestDifference: what follows the first difference is found again, and only
+// what differs has its attributes.
+func TestDifference(t *testing.T) {
+	t.Parallel()
+	rec := obstest.New(t)
+	_ = checkout(rec.Context(), "7", nil)
+	for tree, want := range map[string]string{
+		"checkout\n  DEBUG begun n=3\n  charge\n  INFO order paid": `
+    checkout
+  -   DEBUG begun n=3
+  +   DEBUG begun card.token=[REDACTED] n=2
+      charge
+      INFO order paid`,
+		"checkout\n  charge\n  INFO order paid\n  refund": `
+    checkout
+  +   DEBUG begun card.token=[REDACTED] n=2
+      charge
+      INFO order paid
+  -   refund`,
+		"checkout\n  charge\n  …": `
+    checkout
+  -   charge
+  -   …
+  +   DEBUG begun card.token=[REDACTED] n=2
+  +   charge
+  +   INFO order paid`,
+	} {
+		got := rec.Check(tree).Error()
+		if want = "telemetry differs (- wanted, + recorded):" + want; got != want {
+			t.Errorf("got %s\nwant %s", got, want)
+		}
+	}
+	if got := rec.Trace(rec.Records()[0].TraceID).String(); !strings.HasPrefix(got, "trace "+rec.Records()[0].TraceID+"\n  checkout ") {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestTreesDiffer(t *testing.T) {
 	t.Parallel()
 	rec := obstest.New(t)
@@ -251,6 +288,23 @@ func TestLeaks(t *testing.T) {
 	}
 }
 
+// TestTwoRecorders: what began under the first is no leak of the second.
+func TestTwoRecorders(t *testing.T) {
+	t.Parallel()
+	outer := newFailing(t)
+	obstest.New(outer)
+	server := httptest.NewServer(http.NotFoundHandler())
+	inner := newFailing(t)
+	obstest.New(inner)
+	if said := inner.end(); said != "" {
+		t.Errorf("the inner one says %s", said)
+	}
+	server.Close()
+	if said := outer.end(); said != "" {
+		t.Errorf("the outer one says %s", said)
+	}
+}
+
 func TestMisuse(t *testing.T) {
 	t.Parallel()
 	f := newFailing(t)
@@ -289,7 +343,8 @@ func TestNoTest(t *testing.T) {
 	if span.SpanContext().IsValid() || len(rec.Traces()) != 0 {
 		t.Error("a span without a context of a test's came to one")
 	}
-	if !strings.Contains(rec.String(), "stray") {
-		t.Errorf("got %s", rec)
+	slog.Info("astray")
+	if got := rec.String(); !strings.Contains(got, `"stray"`) || !strings.Contains(got, `"INFO astray"`) {
+		t.Errorf("got %s", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
@@ -21,22 +22,23 @@ import (
 // cannot be swapped for each test: a tracer got at package level keeps the
 // provider of that moment, and tests run in parallel.
 type routes struct {
-	once     sync.Once
-	pipeline obsctx.Pipeline // of what belongs to no test, until a context says more
+	once      sync.Once
+	recorders atomic.Int64    // how many there have been
+	pipeline  obsctx.Pipeline // of what belongs to no test, until a context says more
 
 	mu     sync.Mutex // guards what follows
 	traces map[trace.TraceID]*Recorder
-	strays []string // names of spans that belonged to no test, the first of them
+	strays []string // spans and records that belonged to no test, the first of them
 }
 
-// maxStrays bounds the names that are kept.
+// maxStrays bounds how many are kept.
 const maxStrays = 20
 
-func (r *routes) stray(name string) {
+func (r *routes) stray(what string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.strays) < maxStrays && !slices.Contains(r.strays, name) {
-		r.strays = append(r.strays, name)
+	if len(r.strays) < maxStrays && !slices.Contains(r.strays, what) {
+		r.strays = append(r.strays, what)
 	}
 }
 
@@ -181,6 +183,9 @@ func (h routingHandler) Enabled(ctx context.Context, l slog.Level) bool {
 }
 
 func (h routingHandler) Handle(ctx context.Context, r slog.Record) error {
+	if recorderOf(ctx) == nil {
+		router.stray(r.Level.String() + " " + r.Message)
+	}
 	return h.handler(ctx).Handle(ctx, r)
 }
 

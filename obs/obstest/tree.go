@@ -92,25 +92,32 @@ func pair(key string, v any) string {
 	return key + "=" + text
 }
 
-// String prints what was recorded so far: each trace as a tree of spans and
-// records in the order they began and were written.
+// String prints what was recorded so far, trace by trace.
 func (r *Recorder) String() string {
 	var b strings.Builder
 	for _, t := range r.Traces() {
-		title := "trace " + t.ID
-		if t.ID == "" {
-			title = "in no trace"
-		}
-		b.WriteString(title + "\n")
-		for _, l := range lines([]*Trace{t}) {
-			l.depth++
-			b.WriteString(l.String() + "\n")
-		}
+		b.WriteString(t.String())
 	}
 	router.mu.Lock()
 	defer router.mu.Unlock()
 	if len(router.strays) > 0 {
-		fmt.Fprintf(&b, "spans that belonged to no test: %q\n", router.strays)
+		fmt.Fprintf(&b, "of no test, as their context is of none: %q\n", router.strays)
+	}
+	return b.String()
+}
+
+// String prints the trace as a tree of spans and records, in the order they
+// began and were written, below a line with its id.
+func (t *Trace) String() string {
+	var b strings.Builder
+	if t.ID == "" {
+		b.WriteString("in no trace\n")
+	} else {
+		b.WriteString("trace " + t.ID + "\n")
+	}
+	for _, l := range lines([]*Trace{t}) {
+		l.depth++
+		b.WriteString(l.String() + "\n")
 	}
 	return b.String()
 }
