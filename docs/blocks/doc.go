@@ -11,6 +11,8 @@
 //	<!-- frame: var store *Store -->       declarations that a Go block needs besides frame.go
 //	<!-- output of: chi-app -->            what a run of outputs_test.go prints
 //	<!-- not run: needs a project -->      nothing is done, for this reason
+//	<!-- quoted: FILE FUNC -->             docs/testing.md's own: TestTestingGuide of
+//	<!-- printed: TEST -->                 internal/archtest compares these blocks
 //
 // Of Go there are programs, which begin with a package clause, and are built;
 // declarations, which lack that clause; and statements. The latter two are
