@@ -100,7 +100,7 @@ func TestFaults(t *testing.T) {
 		{name: "400", fault: status(400), want: Dropped{Rejected: 1}, some: true},
 		{name: "404", fault: status(404)},
 		{name: "415", fault: status(415), want: Dropped{Rejected: 1}, some: true},
-		{name: "413 for all", fault: status(413), want: Dropped{TooLarge: 1}, some: true},
+		{name: "413 for all", fault: status(413)},
 	}
 	for i, tt := range append(tests, tests...) {
 		t.Run(tt.name, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestFaults(t *testing.T) {
 					t.Errorf("%d spans still queued", s.Queued+s.InFlight)
 				}
 				checkDropped(t, s.Dropped, tt.want, tt.some)
-				checkReports(t, r.logs, tt.fault != nil && tt.want.TooLarge == 0)
+				checkReports(t, r.logs, tt.fault != nil)
 				if err := r.exporter.Shutdown(t.Context()); err != nil {
 					t.Error(err)
 				}
@@ -299,6 +299,33 @@ func TestAgentDownForGood(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestTooLargeAlone: a span that cannot be cut down further is let go of, a
+// tiny one waits: it is not the size that its agent minds.
+func TestTooLargeAlone(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		value int
+		want  Dropped
+	}{{8 << 10, Dropped{TooLarge: 1}}, {1 << 10, Dropped{}}} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, Options{}, ProcessorOptions{})
+			r.agent.set(status(413))
+			_, span, _ := r.trace(keepIt)
+			span.SetAttributes(attribute.String("value", strings.Repeat("x", tt.value)))
+			span.End()
+			time.Sleep(time.Minute)
+			r.agent.set(nil)
+			time.Sleep(time.Minute)
+			if s := r.check(1); s.Dropped != tt.want || s.Sent != 1-tt.want.Total() {
+				t.Errorf("%d bytes: %+v, want dropped %+v", tt.value, s, tt.want)
+			}
+			if err := r.exporter.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 func TestSplitOn413(t *testing.T) {

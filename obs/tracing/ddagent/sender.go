@@ -194,6 +194,9 @@ func (s *sender) settle(a answer) {
 	}
 	s.inFlight = nil
 	s.stats.inFlight.Store(0)
+	if a.outcome == tooLarge && !s.shrink(batch) {
+		a.outcome = failed
+	}
 	switch a.outcome {
 	case delivered:
 		s.release(batch, &s.stats.sent)
@@ -203,8 +206,6 @@ func (s *sender) settle(a answer) {
 		}
 	case rejected:
 		s.release(batch, &s.stats.rejected)
-	case tooLarge:
-		s.shrink(batch)
 	case failed, refused:
 		s.queue.unpop(batch)
 		s.expire(now)
@@ -258,9 +259,14 @@ func spansOf(batch []chunk) (n int64) {
 	return n
 }
 
+// tinySpan is a span that nobody's limit is below.
+const tinySpan = 4 << 10
+
 // shrink halves what an agent found too large: the payload, then the chunk. A
-// span alone is cut down, and if that is not enough it is dropped.
-func (s *sender) shrink(batch []chunk) {
+// span alone is cut down, and if that is not enough it is dropped. It does
+// nothing and reports false if the span is tiny: then the size is not what is
+// wrong.
+func (s *sender) shrink(batch []chunk) bool {
 	s.successes = 0
 	if len(batch) > 1 {
 		size := 0
@@ -269,19 +275,24 @@ func (s *sender) shrink(batch []chunk) {
 		}
 		s.limit = max(size/2, 1)
 		s.queue.unpop(batch)
-		return
+		return true
 	}
 	if first, second, ok := batch[0].halve(); ok {
 		s.used.Add(first.cost() + second.cost() - batch[0].cost())
 		s.queue.unpop([]chunk{first, second})
-		return
+		return true
+	}
+	if batch[0].sizeIn(s.protocol.version) <= tinySpan {
+		s.limit = maxPayload
+		return false
 	}
 	if less, ok := batch[0].reduce(); ok {
 		s.used.Add(less.cost() - batch[0].cost())
 		s.queue.unpop([]chunk{less})
-		return
+		return true
 	}
 	s.release(batch, &s.stats.tooLarge)
+	return true
 }
 
 // relax raises a lowered limit again after a while: what stood in the way may
