@@ -6,6 +6,8 @@ replace github.com/kumihimo/kumihimo => ../../
 
 replace github.com/kumihimo/kumihimo/obs/gcpauth/adc => ../../obs/gcpauth/adc
 
+replace github.com/kumihimo/kumihimo/obs/otlp => ../../obs/otlp
+
 require (
 	github.com/DataDog/dd-trace-go/contrib/go-chi/chi.v5/v2 v2.7.0
 	github.com/DataDog/dd-trace-go/contrib/log/slog/v2 v2.12.0
@@ -16,6 +18,7 @@ require (
 	github.com/google/go-cmp v0.7.0
 	github.com/kumihimo/kumihimo v0.0.0
 	github.com/kumihimo/kumihimo/obs/gcpauth/adc v0.0.0-00010101000000-000000000000
+	github.com/kumihimo/kumihimo/obs/otlp v0.0.0-00010101000000-000000000000
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/riandyrn/otelchi v0.12.2
 	github.com/rs/zerolog v1.35.1
@@ -86,9 +89,11 @@ require (
 	go.opentelemetry.io/collector/pdata v1.61.0 // indirect
 	go.opentelemetry.io/collector/pdata/pprofile v0.155.0 // indirect
 	go.opentelemetry.io/contrib/bridges/otelslog v0.21.0 // indirect
+	go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploghttp v0.23.0 // indirect
 	go.opentelemetry.io/otel/exporters/otlp/otlptrace v1.47.0 // indirect
 	go.opentelemetry.io/otel/log v1.47.0 // indirect
 	go.opentelemetry.io/otel/metric v1.47.0 // indirect
+	go.opentelemetry.io/otel/sdk/log v1.47.0 // indirect
 	go.opentelemetry.io/proto/otlp v1.11.0 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	go.uber.org/mock v0.6.0 // indirect

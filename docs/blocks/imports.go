@@ -48,6 +48,7 @@ import (
 	_ "github.com/kumihimo/kumihimo/obs/gcpauth/rediscache"
 	_ "github.com/kumihimo/kumihimo/obs/logging"
 	_ "github.com/kumihimo/kumihimo/obs/obstest"
+	_ "github.com/kumihimo/kumihimo/obs/otlp"
 	_ "github.com/kumihimo/kumihimo/obs/tracing"
 	_ "github.com/kumihimo/kumihimo/obs/tracing/ddagent"
 )

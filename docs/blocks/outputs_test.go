@@ -12,8 +12,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/kumihimo/kumihimo/obs/emulator"
@@ -75,24 +78,53 @@ func readme(ctx context.Context, env map[string]string) (string, error) {
 	return serve(ctx, file, "/users/7", syscall.SIGTERM, environ)
 }
 
+// binaries is where TestMain lets programs be built, each once.
+var binaries struct {
+	dir string
+	mu  sync.Mutex
+	of  map[string]string
+}
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "blocks")
+	if err != nil {
+		panic(err)
+	}
+	binaries.dir, binaries.of = dir, make(map[string]string)
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// build returns the program of a package, or a file, of the module in dir.
+func build(ctx context.Context, dir, pkg string) (string, error) {
+	binaries.mu.Lock()
+	defer binaries.mu.Unlock()
+	key := dir + " " + pkg
+	if bin, ok := binaries.of[key]; ok {
+		return bin, nil
+	}
+	bin := filepath.Join(binaries.dir, strconv.Itoa(len(binaries.of)))
+	if _, err := run(ctx, dir, "go", "build", "-o", bin, pkg); err != nil {
+		return "", err
+	}
+	binaries.of[key] = bin
+	return bin, nil
+}
+
 var listening = regexp.MustCompile(`serving.*?(127\.0\.0\.1:\d+)`)
 
 // serve builds and starts a program, asks it for a path once it listens, ends it
 // by a signal, and returns what it printed. The environment is env alone.
 func serve(ctx context.Context, pkg, path string, end os.Signal, env []string, args ...string) (string, error) {
-	dir, err := os.MkdirTemp("", "program")
+	bin, err := build(ctx, "", pkg)
 	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(dir)
-	bin := filepath.Join(dir, "program")
-	if _, err := run(ctx, "", "go", "build", "-o", bin, pkg); err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute) // a bound, no expectation
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bin, args...)
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}, env...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(bin)}, env...)
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in
 	if err := cmd.Start(); err != nil {

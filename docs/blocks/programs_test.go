@@ -114,13 +114,8 @@ func goRun(ctx context.Context, pkg string, args []string) error {
 	if err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp("", "docs")
+	bin, err := build(ctx, dir, name)
 	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(tmp)
-	bin := filepath.Join(tmp, "program")
-	if _, err := run(ctx, dir, "go", "build", "-o", bin, name); err != nil {
 		return err
 	}
 	for len(args) > 0 && !strings.HasPrefix(args[0], "-") {
