@@ -1,7 +1,9 @@
 # Everything here is one line away from the go command; CI runs .ci/run.
 GOLANGCI_LINT ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+CYCLONEDX ?= github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: test lint bench conformance docs ci
+.PHONY: test lint bench conformance docs sbom vuln notes ci
 
 test:
 	go test -race ./...
@@ -23,6 +25,22 @@ conformance:
 # Tries every block of code and every command in the documents; -update copies code that they quote.
 docs:
 	cd docs/blocks && go test -count=1 -v ./...
+
+# Writes kumihimo.cdx.json, the modules and licences of the root module, as CycloneDX.
+SBOM ?= kumihimo.cdx.json
+sbom:
+	go run $(CYCLONEDX) mod -type library -licenses -json -output $(SBOM) .
+
+# Asks vuln.go.dev, so it is a workflow of its own and no part of ci.
+vuln:
+	go run $(GOVULNCHECK) ./...
+	cd obs/gcpauth/adc && go run $(GOVULNCHECK) ./...
+	cd obs/otlp && go run $(GOVULNCHECK) ./...
+
+# Prints what CHANGELOG.md says of VERSION, and fails if that is nothing.
+notes:
+	@awk -v head="## [$(patsubst v%,%,$(VERSION))]" 'index($$0, "## [") == 1 { on = index($$0, head) == 1; next } \
+		on { print; if (NF) n++ } END { exit !n }' CHANGELOG.md
 
 ci:
 	.ci/run
