@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -64,6 +65,8 @@ type judge struct {
 	secrets map[string]string // headers that an answer may quote
 	auth    *gcpauth.Transport
 	base    http.RoundTripper
+
+	datadog atomic.Pointer[bool] // whether an agent listens there; nil: not known
 }
 
 func (j *judge) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -78,6 +81,7 @@ func (j *judge) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if resp.StatusCode/100 == 2 {
 		err = j.delivered(resp, body)
+		j.datadog.Store(nil)
 	} else {
 		err = j.refused(resp, body)
 	}
@@ -125,6 +129,9 @@ func (j *judge) refused(resp *http.Response, body []byte) error {
 		f.permanent = true
 	}
 	hint := hintForAnswer(resp, body)
+	if resp.StatusCode == http.StatusNotFound && j.fromDatadog(resp) {
+		hint = hintForDatadog
+	}
 	if hint == "" && j.auth != nil {
 		hint = hintForRefusal(j.auth.Refusal())
 	}

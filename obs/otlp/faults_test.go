@@ -47,11 +47,17 @@ type badAnswer struct {
 func badAnswers() []badAnswer {
 	hang := func(_ http.ResponseWriter, req *http.Request) bool { <-req.Context().Done(); return true }
 	reset := func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }
+	datadog := func(w http.ResponseWriter, req *http.Request) bool { // nothing but its /info tells it
+		if req.URL.Path == "/info" {
+			return answer(200, "{}", "Datadog-Agent-Version", "7.60.0")(w, req)
+		}
+		return answer(404, "404 page not found\n")(w, req)
+	}
 	return []badAnswer{
 		{"401", answer(401, "who are you?"), `collector.test answers 401 Unauthorized: \"who are you?\"`},
 		{"403", answer(403, "<html>no</html>", "Content-Type", "text/html"), "answers 403 Forbidden: an HTML page"},
 		{"404", answer(404, "404 page not found\n", "Content-Type", "text/plain"), "no OTLP receiver listens at this path"},
-		{"Datadog Agent", answer(404, "404 page not found\n", "Datadog-Agent-Version", "7.60.0"), "a Datadog Agent listens there"},
+		{"Datadog Agent", datadog, "a Datadog Agent listens there"},
 		{"408", answer(408, ""), "408 Request Timeout: nothing"},
 		{"429", answer(429, "", "Retry-After", "3"), "429 Too Many Requests"},
 		{"500", answer(500, marshal(&status.Status{Message: "no memory"}), "Content-Type", protobuf), `500 Internal Server Error: \"no memory\"`},

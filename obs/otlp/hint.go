@@ -13,10 +13,6 @@ import (
 // hintForAnswer says what to set where the answer shows that somebody else
 // listens there.
 func hintForAnswer(resp *http.Response, body []byte) string {
-	if fromDatadog(resp.Header) {
-		return "a Datadog Agent listens there for Datadog's own protocol: send OTLP to its port 4318 (otlp_config.receiver.protocols.http), " +
-			"or leave out obs/otlp and set DD_TRACE_AGENT_URL"
-	}
 	switch code := resp.StatusCode; {
 	case code/100 == 3:
 		return "redirects are not followed: give the receiver's own URL"
@@ -30,9 +26,41 @@ func hintForAnswer(resp *http.Response, body []byte) string {
 	return ""
 }
 
-// fromDatadog reports whether a Datadog Agent has answered: it says so on every
-// answer.
-func fromDatadog(h http.Header) bool {
+const hintForDatadog = "a Datadog Agent listens there for Datadog's own protocol: send OTLP to its port 4318 " +
+	"(otlp_config.receiver.protocols.http), or leave out obs/otlp and set DD_TRACE_AGENT_URL"
+
+// fromDatadog reports whether a Datadog Agent has given the answer 404. That is
+// the same as any Go server's without the path, so the agent is asked, once, what
+// it says of itself.
+func (j *judge) fromDatadog(resp *http.Response) bool {
+	if known := j.datadog.Load(); known != nil {
+		return *known
+	}
+	is := marked(resp.Header) || j.asksDatadog(resp)
+	j.datadog.Store(&is)
+	return is
+}
+
+func (j *judge) asksDatadog(resp *http.Response) bool {
+	if resp.Request == nil {
+		return false
+	}
+	u := *resp.Request.URL
+	u.Path, u.RawPath = "/info", ""
+	req, err := http.NewRequestWithContext(resp.Request.Context(), http.MethodGet, u.String(), http.NoBody)
+	if err != nil {
+		return false
+	}
+	info, err := j.base.RoundTrip(req)
+	if err != nil {
+		return false
+	}
+	info.Body.Close() // unread: the headers say it
+	return info.StatusCode == http.StatusOK && marked(info.Header)
+}
+
+// marked reports whether h has headers that only an agent sets.
+func marked(h http.Header) bool {
 	for name := range h {
 		if strings.HasPrefix(name, "Datadog-Agent-") {
 			return true

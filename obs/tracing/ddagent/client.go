@@ -26,6 +26,7 @@ type client struct {
 	own     bool             // http is ours to close
 	urls    [versions]string // of the endpoints
 	infoURL string
+	otlpURL string // where a receiver of OTLP would take traces
 	name    string // of the agent, for people: no credentials in it
 	header  http.Header
 	process process
@@ -101,6 +102,7 @@ func (c *client) endpoints(base *url.URL) {
 		c.urls[v] = base.JoinPath(path).String()
 	}
 	c.infoURL = base.JoinPath("info").String()
+	c.otlpURL = base.JoinPath("v1/traces").String()
 }
 
 func (c *client) fail(err error) { c.name, c.err = "unusable agent URL", err }
@@ -141,6 +143,7 @@ type answer struct {
 	retryAfter time.Duration
 	state      string        // the agent's configuration
 	err        error         // what was wrong
+	otlp       bool          // it is a receiver of another protocol that has answered
 	frozen     time.Duration // of the time it took, the process did not run
 
 	rates        map[string]float64 // nil: as before

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -33,7 +34,7 @@ func (h *health) bad(ctx context.Context, now time.Time, a answer, dropped int64
 		attrs = append(attrs, slog.Int("status", a.status))
 	}
 	attrs = append(attrs, slog.Any("error", a.err))
-	if hint := h.hintFor(a.status); hint != "" {
+	if hint := h.hintFor(a); hint != "" {
 		attrs = append(attrs, slog.String("hint", hint))
 	}
 	message := "Datadog Agent does not take spans; they wait"
@@ -57,11 +58,16 @@ func (h *health) good(ctx context.Context, now time.Time, waited, dropped int64)
 		slog.Int64("spans.lost", dropped-h.dropped))
 }
 
-func (h *health) hintFor(status int) string {
+func (h *health) hintFor(a answer) string {
+	status := a.status
 	if hint := h.callersHint(status); hint != "" {
 		return hint
 	}
 	switch {
+	case a.otlp:
+		return "an OTLP receiver listens there: a Datadog Agent's traces port is 8126; to send OTLP use obs/otlp"
+	case status == 0 && a.err != nil && speaksHTTP2(a.err):
+		return "this is a port for gRPC, as OTLP's 4317: a Datadog Agent's traces port is 8126; to send OTLP use obs/otlp"
 	case status == http.StatusUnauthorized:
 		return "the ID token is missing, expired or for another audience: check OBS_AGENT_AUTH and OBS_AGENT_AUDIENCE"
 	case status == http.StatusForbidden:
@@ -72,6 +78,14 @@ func (h *health) hintFor(status int) string {
 		return "no agent listens there: check the URL and its path"
 	}
 	return ""
+}
+
+// speaksHTTP2 reports whether err is of an answer that begins as HTTP/2 does,
+// which a server for gRPC sends unasked: net/http reads it as an answer, or finds
+// it before it has asked.
+func speaksHTTP2(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, `malformed HTTP response "\x00\x00`) || strings.Contains(text, "readLoopPeekFailLocked")
 }
 
 // callersHint asks Options.Hint. It is the program's, and the goroutine here has

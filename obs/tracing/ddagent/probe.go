@@ -116,6 +116,20 @@ func (c *client) probeTraces(ctx context.Context) Probe {
 	return p
 }
 
+// takesOTLP asks whether what knows no path of Datadog's is a receiver of OTLP:
+// its answer is that of any Go server without the path, and OTLP's is for POST
+// alone.
+func (c *client) takesOTLP(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.otlpURL, http.NoBody)
+	if err != nil {
+		return false
+	}
+	p, _, _ := c.exchange(req)
+	return p.Status == http.StatusMethodNotAllowed
+}
+
 // exchange returns the answer's head in a Probe, and no response if there is
 // none. No error shows the URL, which may have a password in it.
 func (c *client) exchange(req *http.Request) (Probe, *http.Response, []byte) {

@@ -125,6 +125,8 @@ func (s *sender) act(due time.Time) {
 	if a.status == http.StatusNotFound { // the same once more in the other version
 		if a = s.post(v.other(), batch); a.status != http.StatusNotFound {
 			s.protocol.version = v.other()
+		} else if !s.health.failing {
+			a.otlp = s.client.takesOTLP(s.ctx)
 		}
 	}
 	s.protocol.seen(a.state)
