@@ -16,7 +16,7 @@ import (
 func (e *encoder) attributes(b []byte, attrs []attribute.KeyValue) []byte {
 	for i := range attrs {
 		k := e.infos[i]
-		if !k.moved || !k.cut && e.sizes&(1<<(len(k.as)&63)) == 0 || !taken(attrs, i, k, func(key string) string { return e.lookup(key).as }) {
+		if !k.moved || !k.cut && e.bits&k.asBit == 0 || !taken(attrs, i, k, func(key string) string { return e.lookup(key).as }) {
 			b = e.attribute(b, k, &attrs[i].Value)
 		}
 	}
@@ -90,6 +90,9 @@ func (e *encoder) attribute(b []byte, k *keyInfo, v *attribute.Value) []byte {
 		}
 		b = appendKey(append(b, kindInt), k)
 		return binary.LittleEndian.AppendUint64(b, n)
+	}
+	if k.fact != factNone && v.Type() == attribute.STRING {
+		return e.str(b, k, e.facts.own[k.fact]) // clean already
 	}
 	return appendAttr(b, k, v)
 }
@@ -220,7 +223,7 @@ func (e *encoder) nested(b []byte, attrs []attribute.KeyValue) []byte {
 			continue
 		}
 		k := *e.lookup(string(kv.Key))
-		k.as, k.number = own(string(kv.Key)), 0
+		k.as, k.number, k.fact = own(string(kv.Key)), 0, factNone
 		if k.cut = k.as != string(kv.Key); k.cut && taken(attrs, i, &k, own) {
 			continue
 		}

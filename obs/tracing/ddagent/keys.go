@@ -112,6 +112,8 @@ type keyInfo struct {
 	moved bool // as differs from the key,
 	cut   bool // as it was too long or no UTF-8
 
+	bit, asBit uint64 // of key and as, by their hashes: to tell quickly that a span has no such key
+
 	number uint16 // in the table, from 1; 0: it is not there
 }
 
@@ -253,11 +255,7 @@ func (t *keyTable) lookup(key string) *keyInfo {
 type recentKeys [256]*keyInfo
 
 func (r *recentKeys) lookup(t *keyTable, key string) *keyInfo {
-	n := len(key)
-	if n == 0 {
-		return t.lookup(key)
-	}
-	at := &r[uint8(n*31)^key[n-1]^key[n/2]<<3^key[0]<<5]
+	at := &r[hash(key)]
 	if *at != nil && (*at).key == key {
 		return *at
 	}
@@ -266,6 +264,15 @@ func (r *recentKeys) lookup(t *keyTable, key string) *keyInfo {
 		*at = k
 	}
 	return k
+}
+
+// hash is good enough to tell a span's keys from each other.
+func hash(key string) uint8 {
+	n := len(key)
+	if n == 0 {
+		return 0
+	}
+	return uint8(n*31) ^ key[n-1] ^ key[n/2]<<3 ^ key[0]<<5
 }
 
 func (t *keyTable) learn(key string) *keyInfo {
@@ -307,6 +314,7 @@ func (t *keyTable) describe(key string) keyInfo {
 	whole := info.as
 	info.as = clean(whole, maxKey)
 	info.moved, info.cut = info.as != key, info.as != whole
+	info.bit, info.asBit = 1<<(hash(key)&63), 1<<(hash(info.as)&63)
 	if t.redactor.Key(key) && (info.treat == keep || info.treat == asText) {
 		info.treat = secret
 	}

@@ -145,7 +145,7 @@ func resourceName(f *spanFacts, kind trace.SpanKind, name string) (string, strin
 			return statement, "" // the agent obfuscates it, by the span's type
 		}
 	}
-	return name, ""
+	return clean(name, maxResource), ""
 }
 
 // spanType returns the span's type. The agent obfuscates by it: a query under

@@ -49,6 +49,14 @@ func clean(s string, max int) string {
 	return s
 }
 
+// cut is clean for what is valid UTF-8.
+func cut(s string, max int) string {
+	if len(s) <= max {
+		return s
+	}
+	return clean(s, max)
+}
+
 // appendTag appends s as the agent's NormalizeTagValue has it: lower case,
 // letters, digits and ":./-", all else one underscore, 200 characters.
 func appendTag(b []byte, s string) []byte {

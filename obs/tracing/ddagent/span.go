@@ -35,7 +35,7 @@ type encoder struct {
 	recent recentKeys
 	buf    []byte
 	infos  []*keyInfo // of the span's attributes
-	sizes  uint64     // bit n is set if one of their keys has a length of n modulo 64
+	bits   uint64     // of all their keys
 	facts  spanFacts
 	op     operation
 	limit  int // length of buf beyond which attributes are left out
@@ -103,7 +103,7 @@ func (e *encoder) names(b []byte, s sdktrace.ReadOnlySpan, id *identity, flags b
 			service = ""
 		}
 		name = e.op.cleaned(n.Operation)
-		first, second, typ = n.Resource, "", n.Type
+		first, second, typ = clean(n.Resource, maxResource), "", clean(n.Type, maxType)
 	}
 	if service != "" {
 		flags |= flagOverride
@@ -112,7 +112,7 @@ func (e *encoder) names(b []byte, s sdktrace.ReadOnlySpan, id *identity, flags b
 	b = appendStr(b, service)
 	b = append(binary.AppendUvarint(b, uint64(len(name))), name...)
 	b = appendResource(b, first, second)
-	return appendStr(b, clean(typ, maxType))
+	return appendStr(b, cut(typ, maxType))
 }
 
 // mapped returns what the hook makes of n.
@@ -158,12 +158,12 @@ func timesOf(start, end, now time.Time) (int64, int64) {
 // resource's first.
 func (e *encoder) gather(attrs []attribute.KeyValue, id *identity) {
 	e.facts.reset(&id.facts)
-	e.infos, e.sizes = e.infos[:0], 0
+	e.infos, e.bits = e.infos[:0], 0
 	for i := range attrs {
 		kv := &attrs[i]
 		k := e.lookup(string(kv.Key))
 		e.infos = append(e.infos, k)
-		e.sizes |= 1 << (len(kv.Key) & 63)
+		e.bits |= k.bit
 		if k.fact != factNone && k.fact != factStatusCode { // a number, and of no use for names
 			e.facts.set(k.fact, factText(k, &kv.Value))
 		}
@@ -210,13 +210,14 @@ func (e *encoder) service(id *identity) string {
 	return own
 }
 
+// appendResource appends the two parts, which are valid UTF-8.
 func appendResource(b []byte, first, second string) []byte {
-	first = clean(first, maxResource)
+	first = cut(first, maxResource)
 	room := maxResource - len(first) - 1
 	if second == "" || room <= 0 {
 		return appendStr(b, first)
 	}
-	second = clean(second, room)
+	second = cut(second, room)
 	b = binary.AppendUvarint(b, uint64(len(first)+1+len(second)))
 	return append(append(append(b, first...), ' '), second...)
 }
