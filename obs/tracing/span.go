@@ -88,8 +88,8 @@ func (s *span) takeAttributes(opts []trace.SpanStartOption, root *obsctx.Trace) 
 	}
 	attrs, rest := splitAttributes(opts)
 	s.attrs = attrs[:0]
-	for _, kv := range attrs {
-		if !s.add(kv) {
+	for i := range attrs {
+		if !s.add(&attrs[i]) {
 			s.attrs, s.delegated = nil, true
 			return opts
 		}
@@ -152,16 +152,16 @@ func attributesOf(one []trace.SpanStartOption) []attribute.KeyValue {
 
 // add adds kv or reports that it is for the SDK to add. The caller holds the
 // lock or is alone.
-func (s *span) add(kv attribute.KeyValue) bool {
+func (s *span) add(kv *attribute.KeyValue) bool {
 	if t := kv.Value.Type(); !kv.Valid() || t == attribute.SLICE || t == attribute.MAP {
 		return false
 	}
-	n := len(kv.Key)
+	n := len(kv.Key) // more than 0: it is valid
 	bit := uint64(1) << ((uint8(n*7) + kv.Key[n-1] + kv.Key[n/2]*5) & 63)
 	if s.seen&bit != 0 {
 		for i := range s.attrs {
 			if s.attrs[i].Key == kv.Key {
-				s.attrs[i] = kv
+				s.attrs[i] = *kv
 				return true
 			}
 		}
@@ -170,7 +170,7 @@ func (s *span) add(kv attribute.KeyValue) bool {
 		return false
 	}
 	s.seen |= bit
-	s.attrs = append(s.attrs, kv)
+	s.attrs = append(s.attrs, *kv)
 	return true
 }
 
@@ -182,7 +182,7 @@ func (s *span) SetAttributes(kvs ...attribute.KeyValue) {
 	}
 	if !s.delegated {
 		s.attrs = slices.Grow(s.attrs, min(len(kvs), maxOwnAttributes))
-		for len(kvs) > 0 && s.add(kvs[0]) {
+		for len(kvs) > 0 && s.add(&kvs[0]) {
 			kvs = kvs[1:]
 		}
 		if len(kvs) == 0 {
