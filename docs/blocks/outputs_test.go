@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -39,7 +38,7 @@ const exampleURL = "http://127.0.0.1:8080"
 // chiApp runs the example, asks it for a path, ends it as Ctrl-C does, and
 // returns what it printed.
 func chiApp(ctx context.Context, path string) (string, error) {
-	return serve(ctx, "./examples/chi-app", path, os.Interrupt, nil, "-addr", "127.0.0.1:0")
+	return server{pkg: []string{"./examples/chi-app"}, args: []string{"-addr", "127.0.0.1:0"}, path: path}.run(ctx)
 }
 
 // readme runs the README's program, on a port that is free and, on Google Cloud,
@@ -75,7 +74,7 @@ func readme(ctx context.Context, env map[string]string) (string, error) {
 			environ = append(environ, k+"="+v)
 		}
 	}
-	return serve(ctx, file, "/users/7", syscall.SIGTERM, environ)
+	return server{pkg: []string{file}, env: environ, path: "/users/7"}.run(ctx)
 }
 
 // binaries is where TestMain lets programs be built, each once.
@@ -96,16 +95,16 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build returns the program of a package, or a file, of the module in dir.
-func build(ctx context.Context, dir, pkg string) (string, error) {
+// build returns the program of a package, or files, of the module in dir.
+func build(ctx context.Context, dir string, pkg ...string) (string, error) {
 	binaries.mu.Lock()
 	defer binaries.mu.Unlock()
-	key := dir + " " + pkg
+	key := dir + " " + strings.Join(pkg, " ")
 	if bin, ok := binaries.of[key]; ok {
 		return bin, nil
 	}
 	bin := filepath.Join(binaries.dir, strconv.Itoa(len(binaries.of)))
-	if _, err := run(ctx, dir, "go", "build", "-o", bin, pkg); err != nil {
+	if _, err := run(ctx, dir, append([]string{"go", "build", "-o", bin}, pkg...)...); err != nil {
 		return "", err
 	}
 	binaries.of[key] = bin
@@ -114,17 +113,27 @@ func build(ctx context.Context, dir, pkg string) (string, error) {
 
 var listening = regexp.MustCompile(`serving.*?(127\.0\.0\.1:\d+)`)
 
-// serve builds and starts a program, asks it for a path once it listens, ends it
-// by a signal, and returns what it printed. The environment is env alone.
-func serve(ctx context.Context, pkg, path string, end os.Signal, env []string, args ...string) (string, error) {
-	bin, err := build(ctx, "", pkg)
+// A server is a program that prints where it is "serving".
+type server struct {
+	module   string   // the nested module's directory, if it is of one
+	pkg      []string // a package, or files
+	args     []string
+	env      []string // all of the environment
+	path     string   // what it is asked for
+	answered func(context.Context) error
+}
+
+// run starts the server, asks it once it listens, ends it as Ctrl-C does, and
+// returns what it printed.
+func (s server) run(ctx context.Context) (string, error) {
+	bin, err := build(ctx, s.module, s.pkg...)
 	if err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute) // a bound, no expectation
 	defer cancel()
-	cmd := exec.CommandContext(ctx, bin, args...)
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(bin)}, env...)
+	cmd := exec.CommandContext(ctx, bin, s.args...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(bin)}, s.env...)
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in
 	if err := cmd.Start(); err != nil {
@@ -141,11 +150,15 @@ func serve(ctx context.Context, pkg, path string, end os.Signal, env []string, a
 	for sc := bufio.NewScanner(out); sc.Scan(); {
 		printed.WriteString(sc.Text() + "\n")
 		if m := listening.FindStringSubmatch(sc.Text()); m != nil {
-			asked = errors.Join(ask(ctx, "http://"+m[1]+path), cmd.Process.Signal(end))
+			asked = ask(ctx, "http://"+m[1]+s.path)
+			if s.answered != nil {
+				asked = errors.Join(asked, s.answered(ctx))
+			}
+			asked = errors.Join(asked, cmd.Process.Signal(os.Interrupt))
 		}
 	}
 	if err := errors.Join(asked, <-ended); err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", pkg, err, printed.String())
+		return "", fmt.Errorf("%s: %w\n%s", s.pkg, err, printed.String())
 	}
 	return printed.String(), nil
 }
