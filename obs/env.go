@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,10 +18,58 @@ import (
 // environment is all that obs reads of the world around the program. This is
 // the one file of the module that touches it.
 type environment struct {
-	lookup   func(name string) (string, bool)
+	vars     func(name string) (string, bool)
 	readFile func(path string) ([]byte, error)
 	isSocket func(path string) bool
 	program  string // os.Args[0]
+}
+
+// A variable is what the environment may say of one setting.
+type variable struct {
+	names  string // divided by blanks; the first that is set counts, unless sets says otherwise
+	option string // the field of Options that counts before them
+	sets   string
+	absent string // what holds if none is set
+}
+
+// variables are all that is read, in the order of the documents: README.md and
+// docs/configuration.md are made of this table.
+var variables = [...]variable{
+	{"DD_SERVICE OTEL_SERVICE_NAME K_SERVICE CLOUD_RUN_JOB", "Service", "service", "the program's name"},
+	{"DD_ENV", "Env", "environment", "none"},
+	{"DD_VERSION K_REVISION", "Version", "version", "none"},
+	{"DD_TAGS OTEL_RESOURCE_ATTRIBUTES DD_GIT_REPOSITORY_URL DD_GIT_COMMIT_SHA", "Tags", "tags of every span: `key:value,…`, in OpenTelemetry's `key=value,…`, percent-encoded; all count, Datadog's first", "none"},
+	{"GOOGLE_CLOUD_PROJECT", "ProjectID", "project in log entries' traces", "asked of the metadata server"},
+	{"DD_TRACE_AGENT_URL DD_AGENT_HOST DD_TRACE_AGENT_PORT", "AgentURL", "agent: `http`, `https` or `unix` URL, or host and port", "`/var/run/datadog/apm.socket` if there; on Google Cloud `http://localhost:8126`; else no agent"},
+	{"OBS_AGENT_AUTH", "AgentAuth", "`auto`, `google`, `none`", "`auto`: ID tokens for an `https` agent on Google Cloud"},
+	{"OBS_AGENT_AUDIENCE", "Audience", "audience of the ID tokens", "the origin of a `run.app` agent"},
+	{"GCE_METADATA_HOST", "", "metadata server, `host:port`", "Google's"},
+	{"DD_EXTERNAL_ENV", "", "the container, in the words of Datadog's admission controller on Kubernetes", "none"},
+	{"DD_TRACE_ENABLED OTEL_SDK_DISABLED", "", "tracing on or off", "on"},
+	{"DD_TRACE_SAMPLING_RULES", "SamplingRules", "JSON: which new traces are kept, by service, name, resource, tags", "none"},
+	{"DD_TRACE_SAMPLE_RATE OTEL_TRACES_SAMPLER OTEL_TRACES_SAMPLER_ARG", "SampleRate", "share of new traces kept, 0 to 1; OpenTelemetry's where no variable of Datadog's asks for sampling", "what the agent asks for, else all"},
+	{"DD_TRACE_RATE_LIMIT", "RateLimit", "traces a second that rules and rate keep at most", "100"},
+	{"DD_SPAN_SAMPLING_RULES", "SpanSamplingRules", "JSON: single spans kept of traces that are not", "none"},
+	{"DD_TRACE_PROPAGATION_STYLE_EXTRACT DD_TRACE_PROPAGATION_STYLE_INJECT DD_TRACE_PROPAGATION_STYLE OTEL_PROPAGATORS", "Propagators", "`datadog`, `tracecontext`, `baggage`, `b3multi`, `b3 single header`, `none`; `b3` is the first of B3's in Datadog's variables and the second in OpenTelemetry's", "`datadog,tracecontext,baggage`"},
+	{"DD_TRACE_PROPAGATION_EXTRACT_FIRST", "", "look no further than the first style that finds a trace", "off"},
+	{"DD_TRACE_PROPAGATION_BEHAVIOR_EXTRACT", "", "`continue`, `restart` (a new trace that links to the caller's), `ignore`", "`continue`"},
+	{"OBS_LOG", "LogFilter", "filter: `info,github.com/acme/shop/db=debug`", "`info`"},
+	{"OBS_LOG_FORMAT", "LogFormat", "`auto`, `json`, `text`", "`auto`: JSON on Google Cloud, else text"},
+	{"NO_COLOR FORCE_COLOR", "", "colour of text", "on a terminal"},
+	{"DD_TRACE_STARTUP_LOGS", "", "the lines at start-up and at the end", "on"},
+	{"K_SERVICE CLOUD_RUN_JOB FUNCTION_TARGET KUBERNETES_SERVICE_HOST", "", "that the program runs on Cloud Run, as a job, as a function or, on a machine of Google's, on GKE; set by the platform", "by the machine's firmware"},
+	{"CLOUD_RUN_EXECUTION CLOUD_RUN_TASK_INDEX HOSTNAME", "", "a job's execution and task, a pod's name, on every span; set by the platform", "none"},
+}
+
+// lookup returns the value of a variable. One that is not in the table has none:
+// so the documents name all that are read.
+func (e environment) lookup(name string) (string, bool) {
+	for _, v := range variables {
+		if slices.Contains(strings.Fields(v.names), name) {
+			return e.vars(name)
+		}
+	}
+	return "", false
 }
 
 // quiet is what a test's environment has unless it says otherwise: no records
@@ -32,7 +81,7 @@ var quiet = map[string]string{"DD_TRACE_STARTUP_LOGS": "false"}
 func environmentOf(ctx context.Context) environment {
 	if vars, ok := obsctx.Environment(ctx); ok {
 		return environment{
-			lookup: func(name string) (string, bool) {
+			vars: func(name string) (string, bool) {
 				if v, ok := vars[name]; ok {
 					return v, true
 				}
@@ -45,7 +94,7 @@ func environmentOf(ctx context.Context) environment {
 		}
 	}
 	return environment{
-		lookup:   os.LookupEnv,
+		vars:     os.LookupEnv,
 		readFile: os.ReadFile,
 		isSocket: func(path string) bool {
 			info, err := os.Stat(path)

@@ -26,7 +26,7 @@ func world(pairs ...string) environment {
 		vars[k] = v
 	}
 	return environment{
-		lookup: func(name string) (string, bool) { v, ok := vars[name]; return v, ok },
+		vars: func(name string) (string, bool) { v, ok := vars[name]; return v, ok },
 		readFile: func(string) ([]byte, error) {
 			if v, ok := vars["dmi"]; ok {
 				return []byte(v + "\n"), nil

@@ -21,7 +21,7 @@ import (
 // any one character; case does not count, and an empty one matches
 // everything.
 type SamplingRule struct {
-	Service  string            `json:"service"`
+	Service  string            `json:"service"`  // as in Datadog
 	Name     string            `json:"name"`     // the operation, as in Datadog
 	Resource string            `json:"resource"` // as in Datadog
 	Tags     map[string]string `json:"tags"`     // all of them must match
