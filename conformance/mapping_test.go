@@ -219,7 +219,7 @@ var mappingDifferences = []mappingDifference{
 	{"what other vendors keep in the tracestate says nothing to Datadog, whose own tracers do not send it; it travels on in the headers", func(th, _ *pb.Span, _ sdktrace.ReadOnlySpan) bool {
 		return drops(th.Meta, "w3c.tracestate")
 	}},
-	{"events and links travel typed, not as JSON in a tag (compared below)", func(th, _ *pb.Span, _ sdktrace.ReadOnlySpan) bool {
+	{"events and links travel typed, not as JSON in a tag", func(th, _ *pb.Span, _ sdktrace.ReadOnlySpan) bool {
 		return drops(th.Meta, "events", "_dd.span_links")
 	}},
 	{"arrays are flattened as in Datadog's own OTel API, so that each element can be searched; the intake writes JSON", func(th, _ *pb.Span, s sdktrace.ReadOnlySpan) (some bool) {

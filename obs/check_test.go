@@ -138,6 +138,7 @@ func checkFindings(t *testing.T, tt checkCase, findings Findings) {
 	byName := map[string]Finding{}
 	for _, f := range findings {
 		byName[f.Name] = f
+		checkGuide(t, f)
 		if f.State != stateOK {
 			states = append(states, f.Name+" "+f.State)
 		}
@@ -284,6 +285,7 @@ func TestCheckAgent(t *testing.T) {
 			t.Parallel()
 			tel, _ := newTest(t, Options{AgentURL: tt.url})
 			for _, f := range tel.Check(t.Context()) {
+				checkGuide(t, f)
 				if f.Name != "agent" {
 					continue
 				}
