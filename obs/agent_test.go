@@ -212,3 +212,72 @@ func TestShellWord(t *testing.T) {
 		}
 	}
 }
+
+// TestNoTokens: even where there are tokens for the asking, nobody asks for one,
+// and nobody is warned, without an agent beyond the instance.
+func TestNoTokens(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s")
+	socket, err := net.Listen("unix", path)
+	if err != nil {
+		t.Skipf("no unix sockets here: %v", err)
+	}
+	var tokens, prefixed atomic.Int64
+	sidecar := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			tokens.Add(1)
+		}
+		if r.URL.Path == "/apm/v0.4/traces" {
+			prefixed.Add(1)
+		}
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, "OK")
+	})
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: sidecar}
+	go server.Serve(socket)
+	t.Cleanup(func() { server.Close() })
+	url := serveTest(t, sidecar)
+	for _, tt := range []struct {
+		name string
+		env  []string
+		sent int64
+	}{
+		{"no agent", nil, 0}, // and no platform that has one
+		{"tracing off", []string{"DD_TRACE_ENABLED=false", "DD_TRACE_AGENT_URL=https://agent-xyz.a.run.app"}, 0},
+		{"a sidecar", []string{"DD_TRACE_AGENT_URL=" + url}, 1},
+		{"a sidecar by name", []string{"DD_TRACE_AGENT_URL=" + strings.Replace(url, "127.0.0.1", "localhost", 1)}, 1},
+		{"a sidecar by host and port", []string{"DD_AGENT_HOST=127.0.0.1", "DD_TRACE_AGENT_PORT=" + url[strings.LastIndexByte(url, ':')+1:]}, 1},
+		{"a sidecar below a path", []string{"DD_TRACE_AGENT_URL=" + url + "/apm/"}, 1},
+		{"a socket", []string{"DD_TRACE_AGENT_URL=unix://" + path}, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cloud, _ := startCloud(t, emulator.CloudOptions{})
+			var out lockedBuffer
+			env := append(tt.env, "GCE_METADATA_HOST="+cloud.Metadata.Host())
+			if tt.env != nil {
+				env = append(env, "K_SERVICE=shop", "K_REVISION=shop-1", "K_CONFIGURATION=shop")
+			}
+			tel, err := build(t.Context(), Options{LogWriter: &out}, world(env...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, span := tel.TracerProvider().Tracer("").Start(context.Background(), "work")
+			span.End()
+			shutDown(t, tel)
+			if s := tel.Stats().Spans; s.Sent != tt.sent || s.Dropped.Total() != 0 {
+				t.Errorf("%+v", s)
+			}
+			if n := cloud.Metadata.Requests(); n != 0 || tokens.Load() != 0 {
+				t.Errorf("%d tokens were asked for, %d requests had one", n, tokens.Load())
+			}
+			for line := range strings.Lines(out.String()) {
+				if strings.Contains(line, `"WARNING"`) || strings.Contains(line, `"ERROR"`) {
+					t.Errorf("it says %s", line)
+				}
+			}
+		})
+	}
+	if prefixed.Load() != 1 {
+		t.Errorf("%d payloads came below the path, want 1", prefixed.Load())
+	}
+}

@@ -34,7 +34,7 @@ func TestFrozenProcessChild(t *testing.T) {
 	if os.Getenv(frozenVar) == "" {
 		t.Skip("not a child")
 	}
-	tel, err := New(t.Context(), Options{Service: "shop", LogWriter: os.Stderr})
+	tel, err := New(t.Context(), Options{Service: "shop", LogWriter: os.Stderr, LogFormat: "json"})
 	if err != nil {
 		t.Fatal(err)
 	}
