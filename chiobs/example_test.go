@@ -110,3 +110,22 @@ func ExampleAdd() {
 	// level=INFO msg="GET /users/{id} 200" httpRequest.requestUrl=http://example.com/users/7 http.route=/users/{id} tenant="" user.id=7 large=true
 	// 200 user 7
 }
+
+// Records of what went wrong alone.
+func ExampleAccess() {
+	r := chi.NewRouter()
+	r.Use(chiobs.Config{Logger: lines(os.Stdout), Access: chiobs.AccessErrors}.Middleware)
+	r.Get("/users/{id}", func(w http.ResponseWriter, r *http.Request) {
+		if chi.URLParam(r, "id") == "0" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		io.WriteString(w, "user")
+	})
+
+	get(r, "/users/7")
+	get(r, "/users/0")
+	// Output:
+	// 200 user
+	// level=ERROR msg="GET /users/{id} 500" httpRequest.requestUrl=http://example.com/users/0 http.route=/users/{id}
+	// 500 user
+}

@@ -95,9 +95,12 @@ func TestExampleRuleBites(t *testing.T) {
 	tests := []struct {
 		name, text, want string
 	}{
-		{"none", "package a_test", "no example calls New"},
+		{"none", "package a_test", "no example of New"},
+		{"by its type's", "package a_test\nfunc ExampleThing() {\n\ta.New()\n\t// Output: x\n}", ""},
+		{"by its type's, not called", "package a_test\nfunc ExampleThing() {\n\t// Output: x\n}", "no example of New"},
+		{"by another's", "package a_test\nfunc ExampleOther() {\n\ta.New()\n\t// Output: x\n}", "no example of New"},
 		{"never run", "package a_test\nfunc ExampleNew() { a.New() }", "no output comment"},
-		{"good", "package a_test\nfunc Example() {\n\ta.New()\n\t// Output: x\n}", ""},
+		{"good", "package a_test\nfunc ExampleNew() {\n\ta.New()\n\t// Output: x\n}", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -106,7 +109,7 @@ func TestExampleRuleBites(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantViolation(t, checkExamples("obs", []string{"New"}, []*source{f}), tt.want)
+			wantViolation(t, checkExamples("obs", api{funcs: map[string]string{"New": "Thing"}}, []*source{f}), tt.want)
 		})
 	}
 }

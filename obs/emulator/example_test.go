@@ -2,6 +2,7 @@ package emulator_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -82,7 +83,7 @@ func ExampleStartFrontEnd() {
 	}
 	defer frontEnd.Close()
 
-	for _, audience := range []string{"", "https://other.example", frontEnd.Audience()} {
+	call := func(audience string) {
 		r, err := http.NewRequest("GET", frontEnd.URL(), nil)
 		if err != nil {
 			fmt.Println(err)
@@ -94,10 +95,46 @@ func ExampleStartFrontEnd() {
 		resp, _ := do(r)
 		fmt.Println(resp.Status)
 	}
+	call("")
+	call("https://other.example")
+	call(frontEnd.Audience())
+	fmt.Println("refused:", frontEnd.Refused(), "of", frontEnd.Requests())
 	// Output:
 	// 403 Forbidden
 	// 401 Unauthorized
 	// 200 OK
+	// refused: 2 of 3
+}
+
+// A token is worth nothing once the key that signed it is gone.
+func ExampleMetadataServer_RotateKey() {
+	cloud, err := emulator.StartCloud(emulator.CloudOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer cloud.Close()
+	r, err := http.NewRequest("GET", cloud.FrontEnd.URL()+"/info", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	r.Header.Set("Authorization", "Bearer "+token(cloud.Metadata.Host(), cloud.FrontEnd.Audience()))
+	cloud.Metadata.RotateKey()
+	resp, _ := do(r)
+	fmt.Println(resp.Status, resp.Header.Get("X-Emulator-Reason"))
+
+	// Who checks tokens itself finds the new key here.
+	keys, err := http.Get(cloud.Metadata.CertsURL())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	keys.Body.Close()
+	fmt.Println(keys.Status, "tokens:", cloud.Metadata.Requests())
+	// Output:
+	// 401 Unauthorized unknown key
+	// 200 OK tokens: 1
 }
 
 func ExampleStartAgent() {
@@ -120,11 +157,14 @@ func ExampleStartAgent() {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	fmt.Println(resp.Status, string(body), err)
-	fmt.Println(agent.Spans()[0].Service)
+	spans, err := agent.WaitSpans(context.Background(), 1)
+	fmt.Println(spans[0].Service, len(agent.Spans()), err)
+	fmt.Println("payloads:", agent.Requests(), "refused:", agent.Refused(), "spans let go of:", agent.Dropped())
 	// Output:
 	// spans: 1
 	// 200 OK {"rate_by_service":{}} <nil>
-	// shop
+	// shop 1 <nil>
+	// payloads: 1 refused: 0 spans let go of: 0
 }
 
 func ExampleStartCloud() {

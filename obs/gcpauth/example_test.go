@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kumihimo/kumihimo/obs/gcpauth"
@@ -143,4 +144,73 @@ func ExampleTransport_Check() {
 	// <nil>
 	// gcpauth: origin http://agent:8126: ID tokens travel over https, to a loopback host or through a unix socket (Transport.AllowInsecure lifts this)
 	// gcpauth: malformed origin: want a URL such as https://agent-xyz.a.run.app, http://localhost:8126 or unix:///path
+}
+
+// shared is the simplest cache: other instances' tokens, in this process.
+type shared struct {
+	mu     sync.Mutex
+	values map[string][]byte
+}
+
+func (s *shared) Get(_ context.Context, key string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.values[key], nil
+}
+
+func (s *shared) Set(_ context.Context, key string, value []byte, _ time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.values[key] = value
+	return nil
+}
+
+// Two instances of a service ask for one token. See rediscache for a cache that
+// keeps values sealed, and forgets them.
+func ExampleCache() {
+	ctx := context.Background()
+	asked := 0
+	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		w.Header().Set("Metadata-Flavor", "Google")
+		fmt.Fprint(w, fakeToken(r.URL.Query().Get("audience"), time.Now()))
+	}))
+	defer metadata.Close()
+	var cache gcpauth.Cache = &shared{values: make(map[string][]byte)}
+	for range 2 {
+		const audience = "https://agent-xyz.a.run.app"
+		source := gcpauth.Cached(
+			gcpauth.Metadata(gcpauth.MetadataOptions{Audience: audience, Host: strings.TrimPrefix(metadata.URL, "http://")}),
+			gcpauth.CacheOptions{Audience: audience, Cache: cache, Identity: "shop@acme.iam.gserviceaccount.com"})
+		token, err := source.Token(ctx)
+		fmt.Println(token.Audience(), err)
+		if err := source.Shutdown(ctx); err != nil { // the cache has the token then
+			fmt.Println(err)
+		}
+	}
+	fmt.Println("asked:", asked)
+	// Output:
+	// [https://agent-xyz.a.run.app] <nil>
+	// [https://agent-xyz.a.run.app] <nil>
+	// asked: 1
+}
+
+// What is known of a token that was refused.
+func ExampleTransport_Refusal() {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer service.Close()
+	transport := &gcpauth.Transport{Source: gcpauth.Static(fakeToken(service.URL, time.Now())), Origin: service.URL}
+	client := &http.Client{Transport: transport}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(service.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	resp.Body.Close()
+	r := transport.Refusal()
+	fmt.Println(r.Status, r.Identity, "lacks", r.Role)
+	// Output: 403 shop@acme.iam.gserviceaccount.com lacks roles/run.invoker
 }

@@ -49,6 +49,12 @@ func ExampleNewTextHandler() {
 	//     ↳ EOF  *errors.errorString
 }
 
+func ExampleColor() {
+	logger := slog.New(fixedTime{logging.NewTextHandler(os.Stdout, &logging.Options{Color: logging.ColorNever})})
+	logger.Warn("plain on a terminal too")
+	// Output: 12:30:05.000 WARN  plain on a terminal too
+}
+
 func ExampleParseFilter() {
 	filter, err := logging.ParseFilter("warn,payments=debug")
 	if err != nil {
@@ -72,12 +78,19 @@ func ExampleBufferedWriter() {
 
 	logger.Info("first, and kept")
 	fmt.Println("nothing is written yet")
+	if err := out.Flush(); err != nil { // at a request's end, where the CPU stands still after it
+		fmt.Println(err)
+	}
+	fmt.Fprintln(out, "a line of something else's")
 	if err := out.Close(context.Background()); err != nil {
 		fmt.Println(err)
 	}
+	fmt.Println("lost:", out.Dropped())
 	// Output:
 	// nothing is written yet
 	// 12:30:05.000 INFO  first, and kept
+	// a line of something else's
+	// lost: 0
 }
 
 func ExampleFilter_Set() {

@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"testing"
 
 	"github.com/kumihimo/kumihimo/obs"
 	"github.com/kumihimo/kumihimo/obs/emulator"
+	"github.com/kumihimo/kumihimo/obs/gcpauth"
 	"github.com/kumihimo/kumihimo/obs/obstest"
 )
 
@@ -139,4 +141,72 @@ func ExampleNewIn() {
 	// Output:
 	// shop pay true
 	// refused: 0 dropped: 0
+}
+
+func ExampleRecorder_Golden() {
+	t := &aTest{}
+	defer t.end()
+	rec := obstest.New(t)
+	_ = pay(rec.Context(), "o7")
+	rec.Golden("testdata/pay.golden") // fails the test if it is another one
+	file, err := os.ReadFile("testdata/pay.golden")
+	fmt.Println(string(file), err)
+	// Output:
+	// pay error="card declined" order.id=o7
+	//   INFO charging cents=9900
+	//  <nil>
+}
+
+// The three parts, wired: what a program's variables point it at.
+func ExampleStartCloud() {
+	t := &aTest{}
+	defer t.end() // which closes them
+	cloud := obstest.StartCloud(t, emulator.CloudOptions{})
+	fmt.Println(cloud.Environ()["DD_TRACE_AGENT_URL"] == cloud.FrontEnd.URL())
+	// Output: true
+}
+
+// An agent alone, without authentication.
+func ExampleStartAgent() {
+	t := &aTest{}
+	defer t.end()
+	agent := obstest.StartAgent(t, emulator.AgentOptions{})
+	rec := obstest.New(t, obs.Options{Service: "shop", AgentURL: agent.URL()})
+	_ = pay(rec.Context(), "o7")
+	fmt.Println(rec.Telemetry().Flush(t.Context()), agent.Spans()[0].Resource)
+	// Output: <nil> pay
+}
+
+// A metadata server, and a service behind a front end that believes its tokens.
+func ExampleStartFrontEnd() {
+	t := &aTest{}
+	defer t.end()
+	service := obstest.StartAgent(t, emulator.AgentOptions{})
+	metadata := obstest.StartMetadataServer(t, emulator.MetadataServerOptions{})
+	front := obstest.StartFrontEnd(t, emulator.FrontEndOptions{Backend: service.URL(), Metadata: metadata})
+
+	source := gcpauth.Metadata(gcpauth.MetadataOptions{Audience: front.Audience(), Host: metadata.Host()})
+	with := &http.Client{Transport: &gcpauth.Transport{Source: source, Origin: front.URL()}}
+	for _, client := range []*http.Client{http.DefaultClient, with} {
+		resp, err := client.Get(front.URL() + "/info")
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		resp.Body.Close()
+		fmt.Println(resp.Status)
+	}
+	// Output:
+	// 403 Forbidden
+	// 200 OK
+}
+
+// A metadata server alone, for what asks it for tokens.
+func ExampleStartMetadataServer() {
+	t := &aTest{}
+	defer t.end()
+	metadata := obstest.StartMetadataServer(t, emulator.MetadataServerOptions{Email: "shop@acme.iam.gserviceaccount.com"})
+	token, err := gcpauth.Metadata(gcpauth.MetadataOptions{Audience: "https://agent.example", Host: metadata.Host()}).Token(t.Context())
+	fmt.Println(token.Identity(), token.Audience(), err)
+	// Output: shop@acme.iam.gserviceaccount.com [https://agent.example] <nil>
 }

@@ -1,6 +1,7 @@
 package ddagent_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kumihimo/kumihimo/obs/tracing/ddagent"
@@ -85,4 +87,30 @@ func ExampleSpanNames() {
 	})
 	fmt.Println(operation, "|", resource)
 	// Output: http.server.request | GET /users/{id}
+}
+
+// Does the agent take spans, before there are any, and which does it want?
+func ExampleExporter_Probe() {
+	server := agent()
+	defer server.Close()
+	ctx := context.Background()
+	exporter := ddagent.NewExporter(ddagent.Options{URL: server.URL, Service: "shop"})
+	probe := exporter.Probe(ctx)
+	fmt.Println(probe.Err, probe.Agent, probe.Protocol)
+
+	share, known := exporter.Rate("shop", "prod") // of its traces, as the agent's answers say
+	fmt.Println(share, known)
+	fmt.Println(exporter.Flush(ctx), exporter.Shutdown(ctx))
+	// Output:
+	// <nil> true v1.0
+	// 0 false
+	// <nil> <nil>
+}
+
+// What the agent would get of a span, for a tool that shows it.
+func ExampleAppendPayload() {
+	spans := tracetest.SpanStubs{{Name: "load user", SpanKind: trace.SpanKindClient}}.Snapshots()
+	body := ddagent.AppendPayload(nil, spans, nil)
+	fmt.Println(len(body) > 0, bytes.Contains(body, []byte("load user")))
+	// Output: true true
 }
