@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -56,44 +55,4 @@ func TestUntried(t *testing.T) {
 			t.Errorf("%s: nothing is marked by †", doc)
 		}
 	}
-}
-
-var link = regexp.MustCompile(`\]\(([^)#\s]*)(#[^)\s]*)?\)`)
-
-// TestLinks follows the documents' links within the repository.
-func TestLinks(t *testing.T) {
-	t.Parallel()
-	for _, doc := range []string{"docs/cloud-run.md", "docs/datadog.md", "deploy/terraform/README.md"} {
-		for _, m := range link.FindAllStringSubmatch(read(t, doc), -1) {
-			if strings.Contains(m[1], "://") {
-				continue
-			}
-			target := filepath.ToSlash(filepath.Join(filepath.Dir(doc), m[1]))
-			if m[1] == "" {
-				target = doc
-			}
-			if _, err := os.Stat(filepath.Join(root, target)); err != nil {
-				t.Errorf("%s: link to %s: %v", doc, m[1], err)
-				continue
-			}
-			if m[2] != "" && !strings.Contains(anchors(read(t, target)), m[2]+"\n") {
-				t.Errorf("%s: %s has no heading %s", doc, target, m[2])
-			}
-		}
-	}
-}
-
-// anchors lists the ids that GitHub gives headings.
-func anchors(text string) string {
-	var all strings.Builder
-	for line := range strings.Lines(text) {
-		heading, found := strings.CutPrefix(line, "#")
-		if !found {
-			continue
-		}
-		id := strings.ToLower(strings.TrimSpace(strings.TrimLeft(heading, "#")))
-		id = regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(id, "")
-		fmt.Fprintf(&all, "#%s\n", strings.ReplaceAll(id, " ", "-"))
-	}
-	return all.String()
 }

@@ -27,12 +27,15 @@ import (
 	"testing"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
+
 	"github.com/kumihimo/kumihimo/obs/emulator"
 )
 
 // A deployment is a service as it was deployed, and the agent in front of it.
 type deployment struct {
 	name     string
+	job      bool // not a service
 	env      map[string]string
 	account  string   // that it runs as
 	project  string   // where
@@ -86,7 +89,11 @@ func (d deployment) check(t *testing.T) (output string, code int) {
 
 	env := maps.Clone(d.env)
 	env["PATH"] = os.Getenv("PATH")
-	env["K_SERVICE"], env["K_REVISION"] = d.name, d.name+"-00001-abc"
+	if d.job {
+		env["CLOUD_RUN_JOB"], env["CLOUD_RUN_EXECUTION"] = d.name, d.name+"-abcde"
+	} else {
+		env["K_SERVICE"], env["K_REVISION"] = d.name, d.name+"-00001-abc"
+	}
 	env["GCE_METADATA_HOST"] = metadata.Host()
 	u, err := url.Parse(d.env["DD_TRACE_AGENT_URL"])
 	if err != nil {
@@ -212,21 +219,23 @@ func TestDocumentedServiceIsHealthy(t *testing.T) {
 	calls := run(t, "docs/cloud-run.md")["gcloud"]
 	t.Run("shared agent", func(t *testing.T) {
 		t.Parallel()
-		d := documented(t, calls, 0)
+		output, code := documented(t, calls, 0).check(t)
+		healthy(t, output, code, true)
+	})
+	t.Run("the job that checks", func(t *testing.T) {
+		t.Parallel()
+		d, job := documented(t, calls, 0), nth(t, calls, "run jobs deploy shop-check", 0).flagsOf("")
+		if diff := gocmp.Diff(d.env, pairs(job["--set-env-vars"])); diff != "" {
+			t.Errorf("variables (-service +job):\n%s", diff)
+		}
+		if job["--args"] != "-check" || job["--service-account"] != d.account {
+			t.Errorf("the job is %v", job)
+		}
+		d.name, d.job = "shop-check", true
 		output, code := d.check(t)
 		healthy(t, output, code, true)
 		shown := regexp.MustCompile(`valid for \S+`).ReplaceAllString(output, "valid for 59m59s")
 		hold(t, "docs/cloud-run.md", "not run: conformance/deploy prints it, and holds it here", "```text\n"+shown+"```\n")
-	})
-	t.Run("the job that checks", func(t *testing.T) {
-		t.Parallel()
-		service, job := documented(t, calls, 0), nth(t, calls, "run jobs deploy shop-check", 0).flagsOf("")
-		if got, want := job["--set-env-vars"], nth(t, calls, "run deploy shop", 0).flagsOf("")["--set-env-vars"]; got != want {
-			t.Errorf("the job has %s, the service %s", got, want)
-		}
-		if job["--args"] != "-check" || job["--service-account"] != service.account {
-			t.Errorf("the job is %v", job)
-		}
 	})
 	t.Run("custom domain", func(t *testing.T) {
 		t.Parallel()

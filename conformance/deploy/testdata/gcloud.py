@@ -39,6 +39,7 @@ secrets add-iam-policy-binding
 secrets create
 secrets versions add
 services enable
+storage buckets add-iam-policy-binding
 storage buckets create
 """.split("\n")[1:-1]
 
