@@ -47,9 +47,9 @@ type badAnswer struct {
 func badAnswers() []badAnswer {
 	hang := func(_ http.ResponseWriter, req *http.Request) bool { <-req.Context().Done(); return true }
 	reset := func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }
-	datadog := func(w http.ResponseWriter, req *http.Request) bool { // nothing but its /info tells it
+	datadog := func(w http.ResponseWriter, req *http.Request) bool { // only its /info tells
 		if req.URL.Path == "/info" {
-			return answer(200, "{}", "Datadog-Agent-Version", "7.60.0")(w, req)
+			return answer(200, `{"version":"7.60.0","endpoints":["/v0.4/traces"]}`)(w, req)
 		}
 		return answer(404, "404 page not found\n")(w, req)
 	}

@@ -1,9 +1,11 @@
 package otlp
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -30,8 +32,8 @@ const hintForDatadog = "a Datadog Agent listens there for Datadog's own protocol
 	"(otlp_config.receiver.protocols.http), or leave out obs/otlp and set DD_TRACE_AGENT_URL"
 
 // fromDatadog reports whether a Datadog Agent has given the answer 404. That is
-// the same as any Go server's without the path, so the agent is asked, once, what
-// it says of itself.
+// the same as any Go server's without the path, so the agent is asked, once, for
+// the list of its paths.
 func (j *judge) fromDatadog(resp *http.Response) bool {
 	if known := j.datadog.Load(); known != nil {
 		return *known
@@ -55,11 +57,13 @@ func (j *judge) asksDatadog(resp *http.Response) bool {
 	if err != nil {
 		return false
 	}
-	info.Body.Close() // unread: the headers say it
-	return info.StatusCode == http.StatusOK && marked(info.Header)
+	defer info.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(info.Body, maxAnswer))
+	return err == nil && info.StatusCode == http.StatusOK && (marked(info.Header) || bytes.Contains(body, []byte(`"/v0.4/traces"`)))
 }
 
-// marked reports whether h has headers that only an agent sets.
+// marked reports whether h has headers that only an agent sets; it does not on
+// every answer.
 func marked(h http.Header) bool {
 	for name := range h {
 		if strings.HasPrefix(name, "Datadog-Agent-") {
