@@ -1,7 +1,8 @@
 // Package conformance tests kumihimo against what it must agree with: Datadog's
-// own trace-agent, run in process (folder agent), dd-trace-go's propagator,
-// W3C's test suite, and Google's own validator of ID tokens. It is a module of
-// its own because of what those link.
+// own trace-agent, run in process (folder agent), the OpenTelemetry Collector's
+// OTLP receiver (folder collector), dd-trace-go's propagator, W3C's test suite,
+// and Google's own validator of ID tokens. It is a module of its own because of
+// what those link.
 //
 // Where our propagator is not dd-trace-go's on purpose, the list in
 // propagation_differences_test.go has the point and the reason.

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"compress/gzip"
-	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -71,11 +70,10 @@ func (in *intake) takeTraces(r *http.Request) error {
 	if err := proto.Unmarshal(b, &p); err != nil {
 		return err
 	}
-	if len(p.TracerPayloads) > 0 {
-		// This agent converts every version to the indexed form before it sends.
-		return fmt.Errorf("%d payloads in the old form, which nobody decodes here", len(p.TracerPayloads))
-	}
 	var spans []Span
+	for _, tp := range p.TracerPayloads { // of its OTLP intake alone
+		spans = appendOldSpans(spans, tp)
+	}
 	for _, tp := range p.IdxTracerPayloads {
 		spans = appendSpans(spans, tp)
 	}
