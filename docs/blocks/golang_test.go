@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
+	"go/importer"
 	"go/parser"
 	"go/token"
 	"go/types"
@@ -18,11 +19,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// A checker type-checks Go blocks against the packages as they are.
+// A checker type-checks Go blocks against the packages as they are. What it has
+// imported it keeps, as a file of export data takes long to read; the importer,
+// and the packages, which are read as they are looked into, are for one at a time.
 type checker struct {
+	mu       sync.Mutex
+	fset     *token.FileSet
+	importer types.Importer
+
 	exports map[string]string // import path to its export data
 	named   map[string]string // package name to import path, of imports.go
 	frame   []ast.Spec        // the variables of frame.go
@@ -31,8 +39,9 @@ type checker struct {
 // newChecker compiles the packages that frame.go, imports.go and the blocks name.
 func newChecker(t *testing.T, blocks []block) *checker {
 	t.Helper()
-	c := &checker{exports: make(map[string]string), named: make(map[string]string)}
 	fset := token.NewFileSet()
+	c := &checker{fset: fset, exports: make(map[string]string), named: make(map[string]string)}
+	c.importer = importer.ForCompiler(fset, "gc", c.export)
 	paths := make(map[string]bool)
 	handy := make(map[string]string) // import path to the name a comment gives, or ""
 	for _, name := range []string{"imports.go", "frame.go"} {
@@ -138,6 +147,8 @@ func (f form) file(b block) string {
 
 // check returns what is wrong with a Go block.
 func (c *checker) check(b block) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
 	case packageClause.MatchString(b.text):
 		return c.typeCheck(b, program)
@@ -156,7 +167,7 @@ func (c *checker) check(b block) error {
 
 // typeCheck checks a block, with what else it needs in a second file.
 func (c *checker) typeCheck(b block, as form) error {
-	fset := token.NewFileSet()
+	fset := c.fset
 	f, err := parser.ParseFile(fset, "", as.file(b), 0)
 	if err != nil {
 		return err
@@ -169,7 +180,7 @@ func (c *checker) typeCheck(b block, as form) error {
 				return err
 			}
 		}
-		frame, err := c.companion(fset, b, f)
+		frame, err := c.companion(b, f)
 		if err != nil {
 			return err
 		}
@@ -177,7 +188,7 @@ func (c *checker) typeCheck(b block, as form) error {
 	}
 	var errs []error
 	conf := types.Config{
-		Importer: c.importer(fset),
+		Importer: c.importer,
 		Error: func(err error) {
 			if te := (types.Error{}); errors.As(err, &te) && te.Soft && (as.loose || fset.Position(te.Pos).Filename == "frame") {
 				return
@@ -206,7 +217,8 @@ func (c *checker) imports(f *ast.File) string {
 
 // companion is the file that stands beside a block: the variables of frame.go,
 // less those that the block declares, and what its frame comment declares.
-func (c *checker) companion(fset *token.FileSet, b block, f *ast.File) (*ast.File, error) {
+func (c *checker) companion(b block, f *ast.File) (*ast.File, error) {
+	fset := c.fset
 	extra, _ := b.directive("frame")
 	declared, err := parser.ParseFile(fset, "frame", "package doc\n"+extra, 0)
 	if err != nil {

@@ -2,7 +2,6 @@ package blocks
 
 import (
 	"fmt"
-	"go/importer"
 	"go/token"
 	"go/types"
 	"io"
@@ -18,14 +17,12 @@ var qualified = regexp.MustCompile(`^([A-Za-z]\w*)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`
 // variables are what the documents call a value of ours.
 var variables = map[string]string{"tel": "Telemetry", "span": "Span"}
 
-// importer returns one that reads what the go command compiled.
-func (c *checker) importer(fset *token.FileSet) types.Importer {
-	return importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
-		if c.exports[path] == "" {
-			return nil, fmt.Errorf("%s is not among the packages of imports.go", path)
-		}
-		return os.Open(c.exports[path])
-	})
+// export opens what the go command has compiled of a package.
+func (c *checker) export(path string) (io.ReadCloser, error) {
+	if c.exports[path] == "" {
+		return nil, fmt.Errorf("%s is not among the packages of imports.go", path)
+	}
+	return os.Open(c.exports[path])
 }
 
 // checkName looks a name up that a code span begins with. Names of packages that
@@ -35,8 +32,10 @@ func (c *checker) checkName(b block) (done string, err error) {
 	if m == nil {
 		return "", nil
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if path, ok := c.named[m[1]]; ok {
-		p, err := c.importer(token.NewFileSet()).Import(path)
+		p, err := c.importer.Import(path)
 		if err != nil {
 			return "", err
 		}
@@ -57,7 +56,7 @@ func (c *checker) checkName(b block) (done string, err error) {
 		if !strings.HasPrefix(path, "github.com/kumihimo/") {
 			continue
 		}
-		p, err := c.importer(token.NewFileSet()).Import(path)
+		p, err := c.importer.Import(path)
 		if err != nil {
 			return "", err
 		}
