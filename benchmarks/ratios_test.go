@@ -113,9 +113,15 @@ func requests(peer string, export bool) func(testing.TB) work {
 	return func(tb testing.TB) work {
 		for _, p := range requestPeers {
 			if p.name == peer {
-				h := p.new(tb, io.Discard, export, nopProcessor{})
+				h, flush := p.new(tb, io.Discard, export, nopProcessor{})
 				req, w := newRequest(context.Background()), &responseWriter{header: make(map[string][]string)}
-				return each(func() { w.reset(); h.ServeHTTP(w, req) })
+				serve := each(func() { w.reset(); h.ServeHTTP(w, req) })
+				return func(n int) {
+					serve(n)
+					if err := flush(context.Background()); err != nil {
+						tb.Fatal(err)
+					}
+				}
 			}
 		}
 		tb.Fatalf("no peer %s", peer)

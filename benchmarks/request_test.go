@@ -20,10 +20,11 @@ import (
 	"github.com/kumihimo/kumihimo/obs"
 )
 
-// requestPeers serve the router with a server span and an access record.
+// requestPeers serve the router with a server span and an access record. What
+// new returns besides sends the spans that have ended, and waits for it.
 var requestPeers = []struct {
 	name string
-	new  func(tb testing.TB, w io.Writer, export bool, extra sdktrace.SpanProcessor) http.Handler
+	new  func(tb testing.TB, w io.Writer, export bool, extra sdktrace.SpanProcessor) (_ http.Handler, flush func(context.Context) error)
 }{
 	{"kumihimo", newKumihimoService},
 	{"otelchi+httplog", newOtelchiService},
@@ -54,19 +55,19 @@ func (a acceptAll) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-func newKumihimoService(tb testing.TB, w io.Writer, export bool, extra sdktrace.SpanProcessor) http.Handler {
+func newKumihimoService(tb testing.TB, w io.Writer, export bool, extra sdktrace.SpanProcessor) (http.Handler, func(context.Context) error) {
 	o := obs.Options{LogWriter: w, Sampler: sdktrace.AlwaysSample(), SpanProcessors: []sdktrace.SpanProcessor{extra}}
 	if export {
 		o.AgentURL, o.AgentAuth = "http://127.0.0.1:8126", "none"
 		o.HTTPClient = &http.Client{Transport: acceptAll{`{"rate_by_service":{}}`}}
 	}
 	tel := newTelemetry(tb, o)
-	return router(chiobs.Config{Provider: tel.TracerProvider(), Logger: tel.Logger()}.Middleware)
+	return router(chiobs.Config{Provider: tel.TracerProvider(), Logger: tel.Logger()}.Middleware), tel.Flush
 }
 
 // newOtelchiService is what a chi user assembles today: otelchi for the span,
 // httplog in its Google schema for the access record, a handler for the ids.
-func newOtelchiService(tb testing.TB, w io.Writer, export bool, extra sdktrace.SpanProcessor) http.Handler {
+func newOtelchiService(tb testing.TB, w io.Writer, export bool, extra sdktrace.SpanProcessor) (http.Handler, func(context.Context) error) {
 	opts := []sdktrace.TracerProviderOption{sdktrace.WithSampler(sdktrace.AlwaysSample()), sdktrace.WithSpanProcessor(extra)}
 	if export {
 		exp, err := otlptracehttp.New(context.Background(), otlptracehttp.WithInsecure(),
@@ -88,7 +89,7 @@ func newOtelchiService(tb testing.TB, w io.Writer, export bool, extra sdktrace.S
 		otelchi.Middleware(service, otelchi.WithTracerProvider(tp), otelchi.WithPropagators(propagation.TraceContext{}),
 			otelchi.WithRequestMethodInSpanName(true)),
 		httplog.RequestLogger(logger, &httplog.Options{Level: slog.LevelInfo, Schema: schema}),
-	)
+	), tp.ForceFlush
 }
 
 // BenchmarkRequest is one request in process: routing, span, access record.
@@ -100,7 +101,11 @@ func BenchmarkRequest(b *testing.B) {
 		}
 		for _, p := range requestPeers {
 			b.Run(kind+p.name, func(b *testing.B) {
-				serve(b, p.new(b, io.Discard, export, nopProcessor{}))
+				h, flush := p.new(b, io.Discard, export, nopProcessor{})
+				serve(b, h)
+				if err := flush(b.Context()); err != nil {
+					b.Fatal(err)
+				}
 			})
 		}
 	}
@@ -134,7 +139,7 @@ func TestRequestParity(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			var buf bytes.Buffer
 			rec := &spanRecorder{}
-			h := p.new(t, &buf, false, rec)
+			h, _ := p.new(t, &buf, false, rec)
 			h.ServeHTTP(&responseWriter{header: make(http.Header)}, newRequest(t.Context()))
 			t.Logf("%s", buf.Bytes())
 
