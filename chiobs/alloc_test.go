@@ -53,12 +53,11 @@ func TestAllocations(t *testing.T) {
 		skip     bool
 		want     float64 // at most, over the bare router
 	}{
-		// Nine are ours: the request's state, the copy of http.Request, the
-		// start attributes and their option, the redacted query (2), the
-		// span's name, the record's URL and message. The others are the SDK's
-		// and its propagator's.
-		{"span and record", sampled, false, 19},
-		{"record without a span", never, false, 17},
+		// Three are ours: the request's state, the copy of http.Request, the
+		// text of name, message and URL. The others are the SDK's and its
+		// propagator's.
+		{"span and record", sampled, false, 12},
+		{"record without a span", never, false, 10},
 		{"skipped", sampled, true, 5}, // the copy of http.Request, the propagator's
 	}
 	bare := allocsPerRequest(t, nil)

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -38,7 +37,7 @@ func (q *request) startOptions(x *scratch, r *http.Request, caller trace.SpanCon
 	} else {
 		kvs = append(kvs, semconv.HTTPRequestMethodKey.String(q.name))
 	}
-	kvs = append(kvs, semconv.URLSchemeKey.String(q.scheme), semconv.URLPathKey.String(q.path))
+	kvs = append(kvs, semconv.URLSchemeKey.String(q.scheme()), semconv.URLPathKey.String(q.path))
 	if q.query != "" {
 		kvs = append(kvs, semconv.URLQueryKey.String(q.query))
 	}
@@ -49,7 +48,10 @@ func (q *request) startOptions(x *scratch, r *http.Request, caller trace.SpanCon
 	if q.record.UserAgent != "" {
 		kvs = append(kvs, semconv.UserAgentOriginalKey.String(q.record.UserAgent))
 	}
-	x.starting = obsctx.NewStartAttributes(spanAttributes(q.redactor, kvs, q.holder.added))
+	kvs = spanAttributes(q.redactor, kvs, q.holder.added)
+	if n := len(kvs); len(x.starting.Attrs) != n || &x.starting.Attrs[0] != &kvs[0] { // else the last one, an allocation, still holds
+		x.starting = obsctx.NewStartAttributes(kvs)
+	}
 	opts := append(x.options[:0], &x.starting, q.handler.kind)
 	if caller.IsValid() {
 		opts = append(opts, trace.WithLinks(trace.Link{SpanContext: caller}))
@@ -66,11 +68,14 @@ func (q *request) appendAsked(s *settings, r *http.Request) []slog.Attr {
 	return attrs[:len(attrs)-q.holder.lost]
 }
 
-// endAttributes appends the attributes known at the end.
-func (q *request) endAttributes(kvs []attribute.KeyValue, e ending, route string) []attribute.KeyValue {
+// endAttributes returns the attributes known at the end.
+func (q *request) endAttributes(x *scratch, e ending, route string) []attribute.KeyValue {
+	kvs := x.attrs[:0]
 	if q.peer != "" { // a unix socket's is
 		kvs = append(kvs, semconv.NetworkPeerAddressKey.String(q.peer))
-		kvs = appendPort(kvs, semconv.NetworkPeerPortKey, q.peerPort)
+		if q.peerPort != 0 {
+			kvs = append(kvs, semconv.NetworkPeerPortKey.Int(int(q.peerPort)))
+		}
 	}
 	if v := protocolVersion(q.r); v != "" {
 		kvs = append(kvs, semconv.NetworkProtocolVersionKey.String(v))
@@ -117,18 +122,11 @@ func appendHost(kvs []attribute.KeyValue, host string) []attribute.KeyValue {
 		name, port = host[:i], host[i+1:]
 	}
 	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
-	return appendPort(append(kvs, semconv.ServerAddressKey.String(name)), semconv.ServerPortKey, port)
-}
-
-func appendPort(kvs []attribute.KeyValue, key attribute.Key, port string) []attribute.KeyValue {
-	if port == "" {
-		return kvs // spares ParseUint's error
+	kvs = append(kvs, semconv.ServerAddressKey.String(name))
+	if n := portOf(port); n != 0 {
+		kvs = append(kvs, semconv.ServerPortKey.Int(int(n)))
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return kvs
-	}
-	return append(kvs, key.Int(int(n)))
+	return kvs
 }
 
 // methodName returns method, or otherName if it is none that is known.
@@ -144,10 +142,14 @@ func (s *settings) methodName(method string) string {
 	return otherName
 }
 
-// schemeOf believes a proxy that says the client came by https: nothing is
+// isSecure believes a proxy that says the client came by https: nothing is
 // decided by it.
-func schemeOf(r *http.Request) string {
-	if r.TLS != nil || only(r.Header["X-Forwarded-Proto"]) == "https" {
+func isSecure(r *http.Request) bool {
+	return r.TLS != nil || only(r.Header["X-Forwarded-Proto"]) == "https"
+}
+
+func (q *request) scheme() string {
+	if q.secure {
 		return "https"
 	}
 	return "http"

@@ -91,8 +91,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.next.ServeHTTP(w, r)
 		return
 	}
-	p := h.pipeline(r.Context(), provider)
-	ctx, caller := h.incoming(r, p.propagator)
+	p, propagator := h.pipeline(r.Context(), provider)
+	ctx, caller := h.incoming(r, propagator)
 	if h.skips(r, p.logger) {
 		h.next.ServeHTTP(w, r.WithContext(ctx))
 		return
@@ -104,36 +104,36 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q.returned = true
 }
 
-// pipeline is where a request's telemetry goes to, and how the trace comes in.
+// pipeline is where a request's telemetry goes to.
 type pipeline struct {
-	provider   trace.TracerProvider
-	propagator propagation.TextMapPropagator
-	redactor   *redact.Redactor
-	logger     *slog.Logger
-	recorder   *flight.Recorder // nil if there is none
-	flush      func(context.Context) error
-	disabled   bool // provider starts no spans
-	copies     bool // provider keeps no slice it gets
+	provider trace.TracerProvider
+	redactor *redact.Redactor
+	logger   *slog.Logger
+	recorder *flight.Recorder // nil if there is none
+	flush    func(context.Context) error
+	disabled bool // provider starts no spans
+	copies   bool // provider keeps no slice it gets
 }
 
-func (h *handler) pipeline(ctx context.Context, provider trace.TracerProvider) pipeline {
-	p := pipeline{provider: provider, logger: h.settings.Logger}
+// pipeline also returns what reads the trace that a request comes with.
+func (h *handler) pipeline(ctx context.Context, provider trace.TracerProvider) (p pipeline, in propagation.TextMapPropagator) {
+	p.provider, p.logger = provider, h.settings.Logger
 	if s, ok := provider.(obsctx.Source); ok {
 		if from := s.Pipeline(ctx); from != nil {
-			p.propagator, p.redactor, p.recorder, p.flush = from.Ingress, from.Redactor, from.Flight, from.Flush
+			in, p.redactor, p.recorder, p.flush = from.Ingress, from.Redactor, from.Flight, from.Flush
 			p.disabled, p.copies = from.Disabled, true
 			if p.logger == nil {
 				p.logger = from.Logger
 			}
 		}
 	}
-	if p.propagator == nil {
-		p.propagator = otel.GetTextMapPropagator()
+	if in == nil {
+		in = otel.GetTextMapPropagator()
 	}
 	if p.logger == nil {
 		p.logger = slog.Default()
 	}
-	return p
+	return p, in
 }
 
 func (h *handler) tracerOf(provider trace.TracerProvider) trace.Tracer {

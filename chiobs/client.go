@@ -4,19 +4,32 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
 // peer splits an http.Request's RemoteAddr, which some middlewares leave
-// without a port. Both are "" if there is no address in it.
-func peer(remote string) (ip, port string) {
+// without a port. There may be no address in it.
+func peer(remote string) (ip string, port uint16) {
 	if host, port, err := net.SplitHostPort(remote); err == nil {
-		return host, port
+		return host, portOf(port)
 	}
 	if _, err := netip.ParseAddr(remote); err == nil {
-		return remote, ""
+		return remote, 0
 	}
-	return "", ""
+	return "", 0
+}
+
+// portOf is 0 for what is no port.
+func portOf(s string) uint16 {
+	if s == "" {
+		return 0 // spares ParseUint's error
+	}
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return uint16(n)
 }
 
 // maxForwarded bounds the proxies that are looked behind.

@@ -35,10 +35,11 @@ func place() uintptr {
 type access struct {
 	*settings
 	ending
-	title, route string
-	at           time.Time
-	added        []slog.Attr
-	lost         int
+	texts
+	route string
+	at    time.Time
+	added []slog.Attr
+	lost  int
 }
 
 // logAccess writes the access record, if it is wanted. Its message holds
@@ -56,12 +57,12 @@ func (q *request) logAccess(a access) {
 	if !q.wants(a.settings, level) || !logger.Enabled(q.ctx, level) {
 		return
 	}
-	q.record.URL = q.url()
+	q.record.URL = a.url
 	q.record.Status = a.status
 	if q.record.Method != http.MethodHead {
 		q.record.ResponseSize = q.w.bytes
 	}
-	r := slog.NewRecord(a.at, level, a.title, q.handler.place)
+	r := slog.NewRecord(a.at, level, a.message, q.handler.place)
 	r.AddAttrs(slog.Any("httpRequest", &q.record))
 	if a.route != "" {
 		r.AddAttrs(slog.String("http.route", a.route))
@@ -105,17 +106,4 @@ func (q *request) kept() bool {
 		}
 	}
 	return q.span.SpanContext().IsSampled()
-}
-
-// url is the requested URL as far as it is known behind a proxy, without
-// secrets.
-func (q *request) url() string {
-	query, mark := q.query, ""
-	if query != "" {
-		mark = "?"
-	}
-	if q.host == "" {
-		return q.path + mark + query
-	}
-	return q.scheme + "://" + q.host + q.path + mark + query
 }

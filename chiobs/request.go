@@ -32,21 +32,20 @@ type request struct {
 	flight  *flight.Flight // of the records that are withheld
 	w       responseWriter
 	holder  holder
-	started time.Time
+	body    *countedBody // nil if its length was declared
 
 	facts
 	returned bool // the next handler did return
-
-	body countedBody // storage
 }
 
 // facts are what is known of a request before a handler can change it.
 type facts struct {
-	known                     bool
-	name                      string // the method, or otherName
-	scheme, host, path, query string
-	peer, peerPort            string // the other end of the connection
-	record                    logging.HTTPRequest
+	known, secure     bool
+	peerPort          uint16 // 0 if unknown
+	peer              string // the other end of the connection
+	name              string // the method, or otherName
+	host, path, query string
+	record            logging.HTTPRequest
 }
 
 // Value returns what belongs to the request, besides what its outer context has.
@@ -61,10 +60,10 @@ func (q *request) Value(key any) any {
 }
 
 func newRequest(ctx context.Context, h *handler, w http.ResponseWriter, p pipeline) *request {
-	q := &request{Context: ctx, pipeline: p, handler: h, started: time.Now()}
+	q := &request{Context: ctx, pipeline: p, handler: h}
 	q.routing = h.routing(ctx)
 	q.holder.settings = h.settings
-	q.w.inner = w
+	q.w.inner, q.w.started = w, time.Now()
 	return q
 }
 
@@ -82,13 +81,12 @@ func (q *request) start(r *http.Request, caller trace.SpanContext) {
 	q.ctx, q.flight = q.recorder.Begin(ctx)
 	q.r = r.WithContext(q.ctx)
 	if r.ContentLength < 0 && r.Body != nil {
-		q.body.ReadCloser = r.Body
-		q.r.Body = &q.body
+		q.body = &countedBody{ReadCloser: r.Body}
+		q.r.Body = q.body
 	}
 	if s.FlushLast {
 		q.handler.inFlight.Add(1)
 	}
-	q.w.started = q.started
 }
 
 func (q *request) startSpan(r *http.Request, caller trace.SpanContext) (ctx context.Context) {
@@ -104,14 +102,14 @@ func (q *request) startSpan(r *http.Request, caller trace.SpanContext) (ctx cont
 }
 
 // scratch is where attributes are put together. OpenTelemetry's SDK copies what
-// it gets, so that one may serve many requests.
+// it gets, so that one may serve many requests. It is not emptied in between:
+// that would cost as much as to fill it.
 type scratch struct {
 	attrs    [24]attribute.KeyValue
 	options  [3]trace.SpanStartOption
 	starting obsctx.StartAttributes
 }
 
-// scratch returns an empty one.
 func (q *request) scratch() *scratch {
 	if q.copies {
 		if x, ok := q.handler.scratches.Get().(*scratch); ok {
@@ -124,7 +122,6 @@ func (q *request) scratch() *scratch {
 // done takes x back, if nobody can still have it.
 func (q *request) done(x *scratch) {
 	if q.copies {
-		*x = scratch{}
 		q.handler.scratches.Put(x)
 	}
 }
@@ -138,7 +135,7 @@ func (q *request) learn(r *http.Request) {
 	s := q.handler.settings
 	q.peer, q.peerPort = peer(r.RemoteAddr)
 	client, proxied := s.client(q.peer, r.Header)
-	q.scheme = schemeOf(r)
+	q.secure = isSecure(r)
 	q.host = clean(hostOf(r, proxied))
 	q.path = clean(r.URL.EscapedPath())
 	q.query = clean(q.redactor.Query(r.URL.RawQuery))
@@ -196,8 +193,10 @@ func (q *request) report(e ending, p any) {
 		return
 	}
 	now := time.Now()
-	q.record.Latency = now.Sub(q.started)
-	q.record.RequestSize += q.body.n.Load()
+	q.record.Latency = now.Sub(q.w.started)
+	if q.body != nil {
+		q.record.RequestSize += q.body.n.Load()
+	}
 	route := routeOf(q.ctx, q.r, q.w.status)
 	s := q.holder.current()
 	if len(s.onEnd) > 0 {
@@ -214,13 +213,13 @@ func (q *request) report(e ending, p any) {
 	}
 	added, lost := q.holder.seal()
 
-	var buf [128]byte
-	title, name := q.title(buf[:0], e, route)
-	q.endSpan(e, title[:name], route)
+	var buf [256]byte
+	t := q.texts(buf[:0], e, route)
+	q.endSpan(e, t.name, route)
 	if e.exception != nil {
 		q.logPanic(e.exception)
 	}
-	q.logAccess(access{settings: s, ending: e, title: title, route: route, at: now, added: added, lost: lost})
+	q.logAccess(access{settings: s, ending: e, texts: t, route: route, at: now, added: added, lost: lost})
 }
 
 func (q *request) outcome(e ending, route string) Outcome {
@@ -231,20 +230,35 @@ func (q *request) outcome(e ending, route string) Outcome {
 	}
 }
 
-// title returns the record's message, which begins with the span's name.
-func (q *request) title(b []byte, e ending, route string) (message string, name int) {
+// texts are parts of one string, which is one allocation.
+type texts struct {
+	name    string // of the span
+	message string // of the record; it begins with the name
+	url     string // the requested one as far as it is known behind a proxy, without secrets
+}
+
+func (q *request) texts(b []byte, e ending, route string) texts {
 	b = append(b, q.name...)
 	if route != "" {
 		b = append(append(b, ' '), route...)
 	}
-	name = len(b)
+	name := len(b)
 	if e.status != 0 {
 		b = strconv.AppendInt(append(b, ' '), int64(e.status), 10)
 	}
 	if e.aborted {
 		b = append(b, " aborted"...)
 	}
-	return string(b), name
+	message := len(b)
+	if q.host != "" {
+		b = append(append(append(b, q.scheme()...), "://"...), q.host...)
+	}
+	b = append(b, q.path...)
+	if q.query != "" {
+		b = append(append(b, '?'), q.query...)
+	}
+	s := string(b)
+	return texts{s[:name], s[:message], s[message:]}
 }
 
 func (q *request) endSpan(e ending, name, route string) {
@@ -257,7 +271,7 @@ func (q *request) endSpan(e ending, name, route string) {
 		q.span.SetName(name)
 	}
 	x := q.scratch()
-	q.span.SetAttributes(q.endAttributes(x.attrs[:0], e, route)...)
+	q.span.SetAttributes(q.endAttributes(x, e, route)...)
 	q.done(x)
 	if e.exception != nil {
 		e.exception.addTo(q.ctx, q.span)

@@ -47,15 +47,27 @@ func routeOf(ctx context.Context, r *http.Request, status int) string {
 // appendPattern appends what chi.Context.RoutePattern returns for patterns.
 func appendPattern(b []byte, patterns []string) []byte {
 	for _, p := range patterns {
-		for i := range len(p) {
-			b = append(b, p[i])
-			if bytes.HasSuffix(b, []byte("/*/")) {
-				b = b[:len(b)-2]
-			}
+		if bytes.HasSuffix(b, []byte("/*")) && strings.HasPrefix(p, "/") {
+			b, p = b[:len(b)-1], p[1:]
+		}
+		seam := max(len(b)-len("/*"), 0)
+		if b = append(b, p...); bytes.Contains(b[seam:], []byte("/*/")) {
+			b = append(b[:seam], withoutWildcards(b[seam:])...)
 		}
 	}
 	if string(b) == "/" {
 		return b
 	}
 	return bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("//")), []byte("/"))
+}
+
+// withoutWildcards returns b with each "/*/" as "/", also those that arise so.
+func withoutWildcards(b []byte) []byte {
+	kept := b[:0]
+	for _, c := range b {
+		if kept = append(kept, c); bytes.HasSuffix(kept, []byte("/*/")) {
+			kept = kept[:len(kept)-2]
+		}
+	}
+	return kept
 }

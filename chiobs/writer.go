@@ -21,7 +21,7 @@ type responseWriter struct {
 	hijacked bool
 	tooLate  bool // an http.TimeoutHandler further out has answered
 
-	started   time.Time     // when the request was
+	started   time.Time     // when the request was; zero if nobody asks for firstByte
 	firstByte time.Duration // after started, the answer did
 }
 

@@ -21,12 +21,16 @@ var defaultKeys = []string{
 	"api_key", "access_key", "private_key", "signature", "credential", "credentials",
 }
 
-// signedQuery are query parameters whose value is a credential though their
-// name does not end in one of the default keys; case-sensitive, from
+// signs reports whether the value of a query parameter is a credential though
+// its name does not end in one of the default keys; case-sensitive, from
 // OpenTelemetry's semantic conventions (url.query).
-var signedQuery = map[string]bool{
-	"X-Amz-Signature": true, "X-Amz-Credential": true, "X-Amz-Security-Token": true,
-	"AWSAccessKeyId": true, "Signature": true, "sig": true, "X-Goog-Signature": true,
+func signs(name string) bool {
+	switch name {
+	case "X-Amz-Signature", "X-Amz-Credential", "X-Amz-Security-Token",
+		"AWSAccessKeyId", "Signature", "sig", "X-Goog-Signature":
+		return true
+	}
+	return false
 }
 
 // Redactor knows the secret keys. A nil *Redactor uses the default list. It is
@@ -190,7 +194,7 @@ func (r *Redactor) secretParam(name string) bool {
 	if plain, err := url.QueryUnescape(name); err == nil {
 		name = plain
 	}
-	return signedQuery[name] || r.Key(name)
+	return signs(name) || r.Key(name)
 }
 
 // URL returns raw with its userinfo and the values of secret query parameters
