@@ -16,7 +16,7 @@ type batch struct {
 	tries int
 }
 
-// spanCost is what the SDK's snapshot of a span takes without its parts.
+// spanCost is what a span takes without its parts, on the high side.
 const spanCost = 1700
 
 // sizeOf estimates the memory s holds.
