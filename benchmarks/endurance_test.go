@@ -46,6 +46,8 @@ type verdict struct {
 	PeakRSS    int           // KiB
 	PeakQueue  int64         // bytes, of Options.QueueBytes
 	Goroutines [2]int        // most in the first and in the second half
+	Shutdown   time.Duration
+	Left       int // goroutines after it that were not there before the load
 }
 
 var ordeals = map[string]struct {
@@ -53,10 +55,12 @@ var ordeals = map[string]struct {
 	queueBytes int64
 	agent      func(testing.TB) string
 	check      func(*testing.T, verdict)
+	grace      time.Duration // of Shutdown; 0: 30 s
 }{
 	"burst":            {load: burst(20_000), queueBytes: 16 << 20, agent: healthyAgent, check: allSent(20_000)},
 	"burst-slow-agent": {load: burst(10_000), queueBytes: 16 << 20, agent: slowAgent, check: allSent(10_000)},
 	"million-spans":    {load: oneTrace(1_000_000), queueBytes: 16 << 20, agent: healthyAgent, check: accounted(1_000_001)},
+	"hung-agent":       {load: burst(1_000), queueBytes: 16 << 20, agent: hungAgent, check: stoppedInTime, grace: hungGrace},
 	"steady-healthy":   {load: steady, queueBytes: 2 << 20, agent: healthyAgent, check: steadyRun},
 	"steady-dead":      {load: steady, queueBytes: 2 << 20, agent: deadAgent, check: steadyRun},
 }
@@ -66,7 +70,7 @@ func TestEndurance(t *testing.T) {
 	if !*endurance {
 		t.Skip("takes minutes; run with -endurance")
 	}
-	for _, name := range []string{"burst", "burst-slow-agent", "million-spans"} {
+	for _, name := range []string{"burst", "burst-slow-agent", "million-spans", "hung-agent"} {
 		t.Run(name, func(t *testing.T) { ordeals[name].check(t, runOrdeal(t, name)) })
 	}
 	t.Run("agent down for good", func(t *testing.T) {
@@ -108,13 +112,28 @@ func TestOrdeal(t *testing.T) {
 		AgentURL: os.Getenv(agentVariable), AgentAuth: "none", Sampler: sdktrace.AlwaysSample(), QueueBytes: o.queueBytes,
 	})
 	var v verdict
-	before := cpuTime(t)
+	goroutines, before := runtime.NumGoroutine(), cpuTime(t)
 	o.load(t, tel, &v)
 	v.CPU = cpuTime(t) - before
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	grace := o.grace
+	if grace == 0 {
+		grace = 30 * time.Second
+	} else {
+		time.Sleep(3 * time.Second) // a request is under way
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
+	start := time.Now()
 	if err := tel.Shutdown(ctx); err != nil {
 		t.Log(err) // the account says it too
+	}
+	v.Shutdown = time.Since(start)
+	cancel()
+	for range 100 { // what a context has ended takes a moment to notice
+		if v.Left = runtime.NumGoroutine() - goroutines; v.Left <= 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	v.Spans = tel.Stats().Spans
 	v.PeakRSS = peakRSS(t)
@@ -191,6 +210,17 @@ func accounted(n int64) func(*testing.T, verdict) {
 			t.Errorf("%d spans: %+v", n, s)
 		}
 	}
+}
+
+// hungGrace is how long Shutdown may take where it can only fail.
+const hungGrace = time.Second
+
+func stoppedInTime(t *testing.T, v verdict) {
+	accounted(1_000)(t, v)
+	if v.Shutdown > hungGrace+100*time.Millisecond || v.Left > 0 || v.Spans.Dropped.Shutdown != 1_000 {
+		t.Errorf("Shutdown took %v, %d goroutines are left: %+v", v.Shutdown, v.Left, v.Spans)
+	}
+	t.Logf("Shutdown within %v took %v, %d goroutines are left", hungGrace, v.Shutdown.Round(time.Millisecond), max(v.Left, 0))
 }
 
 func steadyRun(t *testing.T, v verdict) {
