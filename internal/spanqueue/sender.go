@@ -49,6 +49,9 @@ func (q *Queue) next(backoff time.Duration) (b batch, ok bool) {
 			q.mu.Unlock()
 			return b, false
 		}
+		if q.stopping && !q.closing { // one attempt at once, whatever the last one said
+			q.closing, backoff = true, 0
+		}
 		wait := q.due(began, backoff)
 		if wait <= 0 {
 			b = q.take()
@@ -210,8 +213,8 @@ func (q *Queue) ForceFlush(ctx context.Context) error {
 	}
 }
 
-// Shutdown exports what has ended and shuts the exporter down, until ctx is
-// done. What is left then, and what ends later, is counted as dropped.
+// Shutdown exports what has ended, after a failure without the rest of the
+// pause, and shuts the exporter down, until ctx is done. What is left then, and what ends later, is counted as dropped.
 func (q *Queue) Shutdown(ctx context.Context) error {
 	q.shutdown.Do(func() { q.left = q.stop(ctx) })
 	return q.left

@@ -83,6 +83,7 @@ type Queue struct {
 	arrived  int64 // batches that were queued, ever
 	running  bool
 	stopping bool // spans that end are dropped
+	closing  bool // the goroutine knows it
 	dead     bool // what an export still under way does no longer counts
 
 	shutdown sync.Once

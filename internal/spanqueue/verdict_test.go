@@ -149,3 +149,23 @@ func TestQueueRetryAfter(t *testing.T) {
 		}
 	})
 }
+
+// TestQueueShutdownTriesOnceMore: whatever the last attempt said.
+func TestQueueShutdownTriesOnceMore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		out := &picky{max: 10, after: 90 * time.Second}
+		r := newRig(Options{})
+		r.Queue.opts.Exporter = out
+		r.spans(1)
+		time.Sleep(maxDelay + time.Second)
+		out.set(func() { out.after = 0 })
+		began := time.Now()
+		if err := r.Shutdown(t.Context()); err != nil || time.Since(began) > 0 {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		if s := r.balanced(t); s.Sent != 1 {
+			t.Errorf("got %+v", s)
+		}
+	})
+}

@@ -356,3 +356,23 @@ func TestShutdown(t *testing.T) {
 		}
 	})
 }
+
+// TestShutdownTriesOnceMore: whatever the last attempt said, and however long the
+// pause after it would be.
+func TestShutdownTriesOnceMore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Options{})
+		r.set(answer(503, "", "Retry-After", "300"))
+		r.work("x")
+		time.Sleep(10 * time.Second)
+		r.set(nil)
+		began := time.Now()
+		if err := r.tel.Shutdown(within(t, time.Second)); err != nil || time.Since(began) > 0 {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		if s, l := r.balanced(t); s.Spans.Sent != 2 || l.Sent != l.Emitted {
+			t.Errorf("got %+v, %+v", s.Spans, l)
+		}
+	})
+}

@@ -87,6 +87,7 @@ type queue struct {
 	health   health
 	running  bool
 	stopping bool // records that come are dropped
+	closing  bool // the goroutine knows it
 	dead     bool // what a request still under way does no longer counts
 
 	shutdown sync.Once
@@ -154,14 +155,14 @@ func sizeOfValue(v attribute.Value) (n int) {
 func (q *queue) Enabled(context.Context, sdklog.EnabledParameters) bool { return true }
 
 // OnEmit queues a copy of r.
-func (q *queue) OnEmit(_ context.Context, r *sdklog.Record) error {
+func (q *queue) OnEmit(ctx context.Context, r *sdklog.Record) error {
 	record, now := r.Clone(), time.Now()
 	size := sizeOf(&record)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stats.Emitted++
 	switch {
-	case q.stopping:
+	case q.dead, q.stopping && ctx.Value(reportKey{}) == nil:
 		q.stats.Dropped.Shutdown++
 		return nil
 	case size > q.maxBytes: // the others need not make room in vain

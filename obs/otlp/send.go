@@ -38,6 +38,9 @@ func (q *queue) next(backoff time.Duration) (b *batch, ok bool) {
 			q.mu.Unlock()
 			return nil, false
 		}
+		if q.stopping && !q.closing { // one attempt at once, whatever the last one said
+			q.closing, backoff = true, 0
+		}
 		wait := q.due(began, backoff)
 		if wait <= 0 {
 			b = q.pop()
@@ -151,7 +154,8 @@ func (q *queue) settle(b *batch, err error, backoff time.Duration) time.Duration
 	}
 	logger := q.health.logger
 	q.mu.Unlock()
-	report.to(q.ctx, logger, lost) // outside: the program's handlers are below it, and this queue
+	// Outside: the program's handlers are below it, and this queue.
+	report.to(context.WithValue(q.ctx, reportKey{}, true), logger, lost)
 	q.mu.Lock()
 	q.settleFlushes()
 	q.mu.Unlock()
@@ -203,6 +207,10 @@ type health struct {
 // repeatEvery is how often at most a receiver is reported that rejects some
 // records and takes others.
 const repeatEvery = time.Minute
+
+// reportKey marks the context of a report, which a queue that is stopping takes
+// still: its goroutine has made it, and is there to send it.
+type reportKey struct{}
 
 // report is what there is to say; nil if nothing.
 type report struct {
