@@ -146,6 +146,16 @@ func TestRecipes(t *testing.T) {
 	}
 }
 
+func TestElsewhere(t *testing.T) {
+	t.Parallel()
+	if err := namesDocument("conformance/deploy", "docs/cloud-run.md"); err != nil {
+		t.Error(err)
+	}
+	if namesDocument("conformance/deploy", "docs/logging.md") == nil || namesDocument("conformance/none", "docs/cloud-run.md") == nil {
+		t.Error("a test that is not there names a document")
+	}
+}
+
 // TestReasons wants a reason beside everything that the guide says is not here.
 func TestReasons(t *testing.T) {
 	t.Parallel()

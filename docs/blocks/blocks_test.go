@@ -1,6 +1,7 @@
 package blocks
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -53,9 +54,25 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-// elsewhere are the documents whose commands go together, and are run together
-// by the tests of conformance/deploy.
-var elsewhere = map[string]bool{"docs/cloud-run.md": true, "docs/datadog.md": true, "deploy/terraform/README.md": true}
+// elsewhere are documents with blocks that go together, and are tried together
+// by the tests of another package.
+var elsewhere = map[string]struct {
+	tests string
+	tried func(block) bool
+}{
+	"docs/testing.md":            {"internal/archtest", block.shown},
+	"docs/cloud-run.md":          {"conformance/deploy", block.script},
+	"docs/datadog.md":            {"conformance/deploy", block.script},
+	"deploy/terraform/README.md": {"conformance/deploy", block.script},
+}
+
+func (b block) script() bool { return b.lang == "sh" && !b.span }
+
+func (b block) shown() bool {
+	_, quoted := b.directive("quoted")
+	_, printed := b.directive("printed")
+	return quoted || printed
+}
 
 // try returns what was done with a block; nothing for a code span that is no
 // command.
@@ -66,10 +83,8 @@ func (c *checker) try(ctx context.Context, b block) (done string, err error) {
 		}
 		return "listed: " + reason, nil
 	}
-	for _, elsewhere := range []string{"quoted", "printed"} {
-		if _, ok := b.directive(elsewhere); ok && b.doc == "docs/testing.md" {
-			return "listed: internal/archtest compares it", nil
-		}
+	if e, ok := elsewhere[b.doc]; ok && e.tried(b) {
+		return "tried by " + e.tests, namesDocument(e.tests, b.doc)
 	}
 	if name, ok := b.directive("output of"); ok {
 		return "printed by " + name, compare(ctx, b, name)
@@ -85,14 +100,27 @@ func (c *checker) try(ctx context.Context, b block) (done string, err error) {
 		return "is " + b.comment, err
 	case b.lang == "go":
 		return "type-checked", c.check(b)
-	case b.lang == "sh" && elsewhere[b.doc]:
-		return "listed: conformance/deploy runs it in a shell", nil
 	case b.lang == "sh", b.lang == "bash", b.lang == "console":
 		return tryCommands(ctx, b)
 	case b.lang == "json":
 		return "parsed", parseJSON(b.text)
 	}
 	return "", fmt.Errorf("nobody knows what to do with a block of %q: %s", b.lang, "see the package comment of docs/blocks")
+}
+
+// namesDocument wants a test in dir that names the document.
+func namesDocument(dir, doc string) error {
+	files, err := filepath.Glob(filepath.Join(root, dir, "*_test.go"))
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(text, []byte(`"`+doc+`"`)) {
+			return nil
+		}
+	}
+	return errors.Join(err, fmt.Errorf("no test in %s names %s", dir, doc))
 }
 
 func compare(ctx context.Context, b block, name string) error {

@@ -20,7 +20,8 @@
 // imports.go. Commands are those of sh blocks, of indented ones, and of code
 // spans: programs_test.go says what becomes of each program's. JSON is parsed.
 // A code span that begins with a name, as obs.Options.Redact or Config.Skip, is
-// looked up. Any other block needs a comment, or fails.
+// looked up. Of some documents other tests try the blocks: elsewhere, in
+// blocks_test.go, says which. Any other block needs a comment, or fails.
 //
 // After a change of code that a document quotes:
 //
