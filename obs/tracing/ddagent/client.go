@@ -135,6 +135,7 @@ const (
 	refused           // to be tried again, but only a person can help
 	tooLarge          // to be split
 	rejected          // never to be sent again
+	narrowed          // rejected, to be sent in parts
 )
 
 type answer struct {

@@ -15,6 +15,7 @@ type sender struct {
 	v10      payloadV1
 	body     []byte  // of the last payload, if it may be written again
 	batch    []chunk // the room of the last one
+	suspects
 
 	limit     int           // estimated bytes of a payload; an agent's 413 lowers it
 	successes int           // payloads since limit last changed
@@ -173,7 +174,7 @@ func (s *sender) take(v version) []chunk {
 	size, spans := 0, 0
 	batch := s.batch[:0]
 	for c := s.queue.oldest(); c != nil; c = s.queue.oldest() {
-		if size += c.sizeIn(v); len(batch) > 0 && (size > limit || !c.id.agrees(batch[0].id)) {
+		if size += c.sizeIn(v); len(batch) > 0 && (size > limit || !s.room(len(batch)) || !c.id.agrees(batch[0].id)) {
 			break
 		}
 		spans += c.spans
@@ -199,15 +200,20 @@ func (s *sender) settle(a answer) {
 	if a.outcome == tooLarge && !s.shrink(batch) {
 		a.outcome = failed
 	}
+	if a.outcome == rejected && s.narrow(a, batch) {
+		a.outcome = narrowed
+	}
 	switch a.outcome {
 	case delivered:
 		s.release(batch, &s.stats.sent)
+		s.cleared(len(batch), true)
 		s.relax()
 		if s.queue.empty() {
 			s.frozen = 0
 		}
 	case rejected:
 		s.release(batch, &s.stats.rejected)
+		s.cleared(len(batch), false)
 	case failed, refused:
 		s.queue.unpop(batch)
 		s.expire(now)
