@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -108,7 +109,9 @@ func ourModule(path string) error {
 	return err
 }
 
-// goRun builds a package of ours and asks it for the flags that it knows.
+// goRun builds a package of ours and asks it for the flags that it knows. With
+// -check a program ends by itself, so it is run, in an environment where all is
+// well.
 func goRun(ctx context.Context, pkg string, args []string) error {
 	dir, name, err := split(pkg)
 	if err != nil {
@@ -125,6 +128,13 @@ func goRun(ctx context.Context, pkg string, args []string) error {
 	for _, a := range args {
 		if name, isFlag := strings.CutPrefix(a, "-"); isFlag && !strings.Contains(string(help), "  -"+strings.TrimPrefix(name, "-")) {
 			return fmt.Errorf("%s knows no flag %s:\n%s", pkg, a, help)
+		}
+	}
+	if slices.Contains(args, "-check") {
+		cmd := exec.CommandContext(ctx, bin, args...)
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(bin)}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w\n%s", err, out)
 		}
 	}
 	return nil
