@@ -3,7 +3,7 @@ GOLANGCI_LINT ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 CYCLONEDX ?= github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: test lint bench conformance docs sbom vuln notes ci
+.PHONY: test lint bench conformance docs api sbom vuln notes ci
 
 test:
 	go test -race ./...
@@ -25,6 +25,10 @@ conformance:
 # Tries every block of code and every command in the documents; -update copies code that they quote.
 docs:
 	cd docs/blocks && go test -count=1 -v ./...
+
+# Writes api/*.txt, the lists of what packages export, after a change that is meant.
+api:
+	go test ./internal/archtest -count=1 -run='^TestAPI$$' -update
 
 # Writes kumihimo.cdx.json, the modules and licences of the root module, as CycloneDX.
 SBOM ?= kumihimo.cdx.json

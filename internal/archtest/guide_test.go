@@ -17,7 +17,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the blocks of docs/testing.md")
+var update = flag.Bool("update", false, "write the blocks of docs/testing.md, and api/*.txt")
 
 const (
 	guide       = "docs/testing.md"
