@@ -19,6 +19,10 @@ lint:
 bench:
 	cd benchmarks && go test -count=1 -run='^Test(Ratios|Wire|Footprint|Endurance)$$' -v -timeout=60m . -ratios -rounds 40 -endurance -update
 
+# Writes docs/reliability.md: every fault with every exporter, in real time. Takes about five minutes.
+reliability:
+	cd conformance && go test -count=1 -p=1 -v -timeout=20m -run='^(TestThreeHours|TestUpdate|TestMetadataFaults|TestRedisFaults)$$' ./idtokens ./faults -update
+
 conformance:
 	cd conformance && go test -race ./...
 

@@ -2,7 +2,9 @@
 // own trace-agent, run in process (folder agent), the OpenTelemetry Collector's
 // OTLP receiver (folder collector), dd-trace-go's propagator, W3C's test suite,
 // and Google's own validator of ID tokens. It is a module of its own because of
-// what those link.
+// what those link. Folder faults runs it beside other exporters against an agent
+// that fails, folder idtokens beside Google's libraries for tokens; both write
+// docs/reliability.md.
 //
 // Where our propagator is not dd-trace-go's on purpose, the list in
 // propagation_differences_test.go has the point and the reason.

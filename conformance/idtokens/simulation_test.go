@@ -2,6 +2,7 @@ package idtokens
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/oauth2"
 	apiidtoken "google.golang.org/api/idtoken"
 
+	"github.com/kumihimo/kumihimo/conformance/section"
 	"github.com/kumihimo/kumihimo/obs/gcpauth"
 )
 
@@ -86,16 +88,22 @@ var scenarios = []scenario{
 	{name: "suspended 20 to 140 min", asleep: [2]time.Duration{20 * m, 140 * m}},
 }
 
+// update is make reliability's.
+var update = flag.Bool("update", false, "write the table into "+document)
+
+const document = "../../docs/reliability.md"
+
 // TestThreeHours exports each 5 s and prints how many failed.
 func TestThreeHours(t *testing.T) {
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
 	t.Setenv("GOOGLE_API_GO_EXPERIMENTAL_ENABLE_NEW_AUTH_LIB", "")
 	t.Setenv("HOME", t.TempDir()) // no credentials of whoever runs this
 	var table strings.Builder
-	fmt.Fprintf(&table, "failed of %d exports (requests of the metadata server)\n| scenario |", int(hours*time.Hour/interval))
+	table.WriteString("| scenario |")
 	for _, c := range clients {
 		fmt.Fprintf(&table, " %s |", c.name)
 	}
+	table.WriteString("\n|---" + strings.Repeat("|---", len(clients)) + "|")
 	peers := 0
 	for _, s := range scenarios {
 		fmt.Fprintf(&table, "\n| %s |", s.name)
@@ -113,9 +121,32 @@ func TestThreeHours(t *testing.T) {
 			}
 		}
 	}
-	t.Log(table.String())
+	t.Logf("failed of %d exports (requests of the metadata server)\n%s", int(hours*time.Hour/interval), table.String())
+	if *update {
+		if err := section.Write(document, "tokens", table.String()); err != nil {
+			t.Error(err)
+		}
+	}
 	if peers == 0 {
 		t.Error("no export of Google's libraries failed: the simulation has no teeth")
+	}
+}
+
+// TestDocument fails when the document's rows are not these scenarios, or have
+// more failures of ours than may be.
+func TestDocument(t *testing.T) {
+	rows, err := section.Rows(document, "tokens")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != len(scenarios) {
+		t.Fatalf("%s has %d scenarios of %d: run make reliability", document, len(rows), len(scenarios))
+	}
+	for i, s := range scenarios {
+		var failed, requests int
+		if n, err := fmt.Sscanf(rows[i][len(clients)], "%d (%d)", &failed, &requests); rows[i][0] != s.name || n != 2 || failed > s.atMost {
+			t.Errorf("%s: got %q for %q, %v: run make reliability", document, rows[i], s.name, err)
+		}
 	}
 }
 
