@@ -91,49 +91,54 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.next.ServeHTTP(w, r)
 		return
 	}
-	p, propagator := h.pipeline(r.Context(), provider)
-	ctx, caller := h.incoming(r, propagator)
+	p := h.pipeline(r.Context(), provider)
+	ctx, caller := h.incoming(r, p.propagator)
 	if h.skips(r, p.logger) {
 		h.next.ServeHTTP(w, r.WithContext(ctx))
 		return
 	}
 	q := newRequest(ctx, h, w, p)
-	q.start(r, caller)
+	q.start(r, caller, p.recorder)
 	defer q.finish()
 	h.next.ServeHTTP(&q.w, q.r)
-	q.returned = true
+	q.w.returned = true
 }
 
-// pipeline is where a request's telemetry goes to.
+// pipeline is how a request's trace comes in, and where its telemetry goes to.
 type pipeline struct {
+	propagator propagation.TextMapPropagator
+	recorder   *flight.Recorder // nil if there is none
+	outlet
+}
+
+// outlet is what a request needs until its end.
+type outlet struct {
 	provider trace.TracerProvider
 	redactor *redact.Redactor
 	logger   *slog.Logger
-	recorder *flight.Recorder // nil if there is none
 	flush    func(context.Context) error
 	disabled bool // provider starts no spans
 	copies   bool // provider keeps no slice it gets
 }
 
-// pipeline also returns what reads the trace that a request comes with.
-func (h *handler) pipeline(ctx context.Context, provider trace.TracerProvider) (p pipeline, in propagation.TextMapPropagator) {
+func (h *handler) pipeline(ctx context.Context, provider trace.TracerProvider) (p pipeline) {
 	p.provider, p.logger = provider, h.settings.Logger
 	if s, ok := provider.(obsctx.Source); ok {
 		if from := s.Pipeline(ctx); from != nil {
-			in, p.redactor, p.recorder, p.flush = from.Ingress, from.Redactor, from.Flight, from.Flush
+			p.propagator, p.redactor, p.recorder, p.flush = from.Ingress, from.Redactor, from.Flight, from.Flush
 			p.disabled, p.copies = from.Disabled, true
 			if p.logger == nil {
 				p.logger = from.Logger
 			}
 		}
 	}
-	if in == nil {
-		in = otel.GetTextMapPropagator()
+	if p.propagator == nil {
+		p.propagator = otel.GetTextMapPropagator()
 	}
 	if p.logger == nil {
 		p.logger = slog.Default()
 	}
-	return p, in
+	return p
 }
 
 func (h *handler) tracerOf(provider trace.TracerProvider) trace.Tracer {

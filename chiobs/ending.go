@@ -29,7 +29,7 @@ func (q *request) end(p any) ending {
 	case p != nil && p != any(http.ErrAbortHandler):
 		x := newException(p, q.redactor)
 		return ending{status: http.StatusInternalServerError, errorType: x.kind, failed: true, exception: x}
-	case p == nil && !q.returned:
+	case p == nil && !q.w.returned:
 		return ending{status: http.StatusInternalServerError, errorType: "runtime.Goexit", failed: true}
 	case q.clientGone():
 		// No failure of the service, as no 4xx is.

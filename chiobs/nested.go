@@ -37,11 +37,14 @@ func (h *handler) refine(q *request, r *http.Request) {
 	if h.settings.says(&outer.Config) {
 		if h.nested.CompareAndSwap(false, true) {
 			q.logger.LogAttrs(q.ctx, slog.LevelWarn, "chiobs: two middlewares of the same configuration around one request; the inner one does nothing",
-				slog.String("http.request.method", q.name))
+				slog.String("http.request.method", q.handler.settings.methodName(r.Method)))
 		}
 		return
 	}
-	q.learn(r)
+	if q.facts == nil { // as yet nobody wanted to know
+		q.facts = new(facts)
+		q.learn(r)
+	}
 	q.holder.refine(h.settings, h.skips(r, q.logger))
 	attrs := appendHeaders(nil, h.settings.requestHeaders, r.Header)
 	attrs = appendBaggage(q.ctx, attrs, h.settings.BaggageTags)

@@ -23,7 +23,8 @@ import (
 // handler's goroutine may hold any of these for longer than the request lasts.
 type request struct {
 	context.Context // the middleware's own, with the caller's trace
-	pipeline
+	outlet
+	*facts  // nil if nobody wants to know
 	handler *handler
 	routing *chi.Context    // where the router is still to come
 	ctx     context.Context // carries the span
@@ -33,14 +34,12 @@ type request struct {
 	w       responseWriter
 	holder  holder
 	body    *countedBody // nil if its length was declared
-
-	facts
-	returned bool // the next handler did return
 }
 
 // facts are what is known of a request before a handler can change it.
 type facts struct {
-	known, secure     bool
+	started           time.Time
+	secure            bool
 	peerPort          uint16 // 0 if unknown
 	peer              string // the other end of the connection
 	name              string // the method, or otherName
@@ -60,25 +59,34 @@ func (q *request) Value(key any) any {
 }
 
 func newRequest(ctx context.Context, h *handler, w http.ResponseWriter, p pipeline) *request {
-	q := &request{Context: ctx, pipeline: p, handler: h}
+	var q *request
+	if s := h.settings; p.disabled && s.Access >= AccessOff && s.OnStart == nil && len(s.onEnd) == 0 {
+		q = new(request)
+	} else {
+		known := &struct {
+			request
+			facts
+		}{}
+		q = &known.request
+		q.facts = &known.facts
+	}
+	q.Context, q.outlet, q.handler = ctx, p.outlet, h
 	q.routing = h.routing(ctx)
 	q.holder.settings = h.settings
-	q.w.inner, q.w.started = w, time.Now()
+	q.w.inner = w
 	return q
 }
 
 // start starts the span, and makes the context and the request that the next
-// handler gets. Where there will be neither a span nor a record, nothing is
-// found out for them.
-func (q *request) start(r *http.Request, caller trace.SpanContext) {
+// handler gets.
+func (q *request) start(r *http.Request, caller trace.SpanContext, recorder *flight.Recorder) {
 	s := q.holder.settings
-	q.name = s.methodName(r.Method)
-	if !q.disabled || s.Access < AccessOff || s.OnStart != nil || len(s.onEnd) > 0 {
+	if q.facts != nil {
 		q.learn(r)
 		q.holder.added = q.appendAsked(s, r)
 	}
 	ctx := q.answerIDs(q.startSpan(r, caller), s, r)
-	q.ctx, q.flight = q.recorder.Begin(ctx)
+	q.ctx, q.flight = recorder.Begin(ctx)
 	q.r = r.WithContext(q.ctx)
 	if r.ContentLength < 0 && r.Body != nil {
 		q.body = &countedBody{ReadCloser: r.Body}
@@ -92,7 +100,7 @@ func (q *request) start(r *http.Request, caller trace.SpanContext) {
 func (q *request) startSpan(r *http.Request, caller trace.SpanContext) (ctx context.Context) {
 	tracer := q.handler.tracerOf(q.provider)
 	if q.disabled {
-		ctx, q.span = tracer.Start(q, q.name)
+		ctx, q.span = tracer.Start(q, "") // none starts
 		return ctx
 	}
 	x := q.scratch()
@@ -128,11 +136,10 @@ func (q *request) done(x *scratch) {
 
 // learn notes the facts.
 func (q *request) learn(r *http.Request) {
-	if q.known {
-		return
-	}
-	q.known = true
+	q.started = time.Now()
+	q.w.started = &q.started
 	s := q.handler.settings
+	q.name = s.methodName(r.Method)
 	q.peer, q.peerPort = peer(r.RemoteAddr)
 	client, proxied := s.client(q.peer, r.Header)
 	q.secure = isSecure(r)
@@ -184,7 +191,7 @@ func (q *request) finish() {
 // no longer become an event of the span, which has it already.
 func (q *request) report(e ending, p any) {
 	defer q.flight.End(e.failed)
-	if !q.known { // nobody wants to know
+	if q.facts == nil {
 		q.holder.seal()
 		q.span.End()
 		if e.exception != nil {
@@ -193,7 +200,7 @@ func (q *request) report(e ending, p any) {
 		return
 	}
 	now := time.Now()
-	q.record.Latency = now.Sub(q.w.started)
+	q.record.Latency = now.Sub(q.started)
 	if q.body != nil {
 		q.record.RequestSize += q.body.n.Load()
 	}

@@ -20,8 +20,9 @@ type responseWriter struct {
 	bytes    int64 // of the body
 	hijacked bool
 	tooLate  bool // an http.TimeoutHandler further out has answered
+	returned bool // the handler has
 
-	started   time.Time     // when the request was; zero if nobody asks for firstByte
+	started   *time.Time    // when the request was; nil if nobody asks for firstByte
 	firstByte time.Duration // after started, the answer did
 }
 
@@ -40,8 +41,8 @@ func (w *responseWriter) WriteHeader(status int) {
 func (w *responseWriter) decide(status int) {
 	if w.status == 0 {
 		w.status = status
-		if w.firstByte == 0 && !w.started.IsZero() {
-			w.firstByte = time.Since(w.started)
+		if w.firstByte == 0 && w.started != nil {
+			w.firstByte = time.Since(*w.started)
 		}
 	}
 }
