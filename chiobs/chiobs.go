@@ -6,11 +6,22 @@
 //	r.Use(chiobs.Middleware)
 //	r.Get("/users/{id}", user)
 //
+// A service that faces the internet, or wants more, has a [Config]:
+//
+//	r.Use(chiobs.Config{
+//		Trust: chiobs.TrustPublic, // callers' traces are linked to, not continued
+//		Skip:  func(r *http.Request) bool { return r.URL.Path == "/healthz" },
+//	}.Middleware)
+//
+// What handlers know more goes onto both by [Add]. The pipeline is that of
+// obs.Init; one of obs.New is given as Config.Provider.
+//
 // The span is named by the route, "GET /users/{id}", and carries
-// OpenTelemetry's stable HTTP conventions; the record carries Cloud Logging's
-// httpRequest. Both are made when the handler is through, however it got
-// there: it returned, panicked, aborted, hijacked the connection or ended its
-// goroutine.
+// OpenTelemetry's stable HTTP conventions
+// (https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server); the
+// record carries Cloud Logging's httpRequest. Both are made when the handler is
+// through, however it got there: it returned, panicked, aborted, hijacked the
+// connection or ended its goroutine.
 //
 // Read config.go for the configuration, request.go for a request's life, and
 // then what it is made of: trust.go (whose trace), client.go (whose request),

@@ -1,25 +1,41 @@
 // Package obs is kumihimo's front door: one call wires logs and traces of a
 // service on Google Cloud, one call sends what is left and stops.
 //
-//	tel, err := obs.Init(ctx, obs.Options{Service: "shop"})
+//	tel, err := obs.Init(ctx, obs.Options{Service: "shop"}) // all else from the environment
 //	if err != nil {
 //		log.Fatal(err)
 //	}
+//	router := chi.NewRouter()
+//	router.Use(chiobs.Middleware)
+//	router.Get("/users/{id}", user)
 //	err = tel.Serve(ctx, &http.Server{Addr: ":8080", Handler: router})
 //
-// Afterwards log/slog writes Cloud Logging JSON that carries the trace (or
-// text, on a laptop), OpenTelemetry's globals lead to a Datadog Agent, and
-// [Start] times a function.
+// Afterwards log/slog writes Cloud Logging JSON that carries the trace (or text,
+// on a laptop), and OpenTelemetry's globals lead to a Datadog Agent. What a
+// handler calls finds its trace in the context, and has spans of its own by
+// [Start]:
+//
+//	func load(ctx context.Context, id string) (u *User, err error) {
+//		ctx, span := obs.Start(ctx, "load", slog.String("user.id", id))
+//		defer span.End(&err)
+//		slog.InfoContext(ctx, "asking the database")
+//		…
+//
+// [With] puts fields on all that happens under a context, [Transport] takes the
+// trace along to other services, [Go] starts goroutines that are waited for, and
+// [Telemetry.Run] is Serve for jobs. [New] makes a pipeline without globals.
+// Where nothing arrives, [Telemetry.Check] says why. docs/configuration.md has
+// every option and variable.
 //
 // Read obs.go for how the parts are put together, options.go, env.go,
-// settings.go and sampling.go for the configuration, platform.go, project.go
-// and resource.go for where the program runs, agent.go for the agent and its
+// settings.go and sampling.go for the configuration, platform.go, project.go and
+// resource.go for where the program runs, agent.go for the agent and its
 // authentication, lifecycle.go and serve.go for the end of a program, and
 // span.go, name.go, go.go, context.go and transport.go for what code calls while
-// it runs. flight.go has the flight recorder's options. check.go asks every
-// part on a person's behalf, and hints.go has what it tells them.
-// diagnostics.go has our own records, level.go the filter while the program
-// runs, stdlog.go the log package's output, bridge.go the way to
+// it runs. flight.go has the flight recorder's options. check.go, checkcloud.go
+// and checkagent.go ask every part on a person's behalf, and hints.go has what
+// they tell. diagnostics.go has our own records, level.go the filter while the
+// program runs, stdlog.go the log package's output, bridge.go the way to
 // OpenTelemetry's logs.
 package obs
 

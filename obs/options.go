@@ -71,7 +71,8 @@ type Options struct {
 	// logging.BufferedWriter gathers them; Shutdown flushes it.
 	LogWriter io.Writer
 
-	// LogHandlers receive every record besides LogWriter.
+	// LogHandlers receive records as LogWriter does, each what its own Enabled
+	// lets through: LogFilter is not asked.
 	LogHandlers []slog.Handler
 
 	// LoggerProvider receives every record over OpenTelemetry's Logs API, in
@@ -113,7 +114,8 @@ type Options struct {
 	// set AgentAuth to "none" and bring a gcpauth.Transport that allows it.
 	HTTPClient *http.Client
 
-	// Sampler replaces the Datadog sampler.
+	// Sampler replaces the Datadog sampler. SampleRate, SamplingRules,
+	// SpanSamplingRules, RateLimit and their variables then count for nothing.
 	Sampler sdktrace.Sampler
 
 	// SampleRate is the share of new traces kept, 0 to 1; nil means unset:
@@ -133,14 +135,16 @@ type Options struct {
 	// keep at most; nil means unset: DD_TRACE_RATE_LIMIT, then 100.
 	RateLimit *float64
 
-	// IDGenerator replaces the generator of span and trace ids.
+	// IDGenerator replaces the generator of span and trace ids. Default: ids as
+	// Datadog's tracers make them, 128 bits of which the first 32 are the time.
 	IDGenerator sdktrace.IDGenerator
 
 	// MeterProvider gets the account of the spans as metrics, until Shutdown.
 	// Default: none.
 	MeterProvider metric.MeterProvider
 
-	// SpanProcessors see every span besides the agent's processor.
+	// SpanProcessors see every span, after what sends them to the agent. Flush
+	// flushes them, and Shutdown shuts them down.
 	SpanProcessors []sdktrace.SpanProcessor
 
 	// SpanNames changes what Datadog calls a span: it gets the service,
@@ -181,13 +185,15 @@ type Options struct {
 	// sends trace headers. Default: all.
 	PropagationHosts []string
 
-	// Redact are keys whose values are never written, besides the default
-	// list (authorization, cookie, password, secret, token, api_key, …).
+	// Redact are keys whose values are never written, besides the default list
+	// (authorization, cookie, password, secret, token, api_key, …). Each stands
+	// for keys that end in its words, in any case and with any of "_", "-" and
+	// "." between them: "api_key" for apiKey and x-api-key too.
 	Redact []string
 
-	// QueueBytes bounds the spans waiting for the agent or the SpanExporter. Default: 16 MiB, or
-	// 5 % of the memory there is (GOMEMLIMIT, the container's limit) if that
-	// is less.
+	// QueueBytes bounds the spans waiting for the agent or the SpanExporter, in
+	// bytes. Default: 16 MiB, or 5 % of the memory there is (GOMEMLIMIT, the
+	// container's limit) if that is less.
 	QueueBytes int64
 
 	// ShutdownGrace is the time between SIGTERM and the end of Run or Serve,

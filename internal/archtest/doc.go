@@ -4,7 +4,8 @@
 // at package level.
 //
 // Read imports_test.go first: its tables are the architecture. source_test.go,
-// gomod_test.go and examples_test.go hold the house rules, tree_test.go reads
-// the module's source, and bite_test.go shows that each rule catches what it
-// is meant to catch.
+// gomod_test.go and examples_test.go hold the house rules, readme_test.go and
+// guide_test.go hold documents to what they show, tree_test.go reads the
+// module's source, and bite_test.go shows that each rule catches what it is
+// meant to catch.
 package archtest

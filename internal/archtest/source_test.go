@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"go/ast"
 	"go/token"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -35,6 +37,34 @@ func checkPackageDocs(files []*source) (violations []string) {
 		}
 		if len(docs) != 1 {
 			violations = append(violations, fmt.Sprintf("%s: %d package comments %v, want one: a reader starts there", dir, len(docs), docs))
+		}
+	}
+	return violations
+}
+
+var goFile = regexp.MustCompile(`[\w*]+\.go\b`)
+
+// checkTutorials wants the package comment of a public package to show its use,
+// and those that say which file to read to know the files.
+func checkTutorials(files []*source) (violations []string) {
+	for dir, files := range packages(production(files)) {
+		for _, f := range files {
+			if f.ast.Doc == nil {
+				continue
+			}
+			text := f.ast.Doc.Text()
+			if public(dir) && !strings.Contains(text, "\n\t") {
+				violations = append(violations, f.name+": the package comment shows no code: a reader wants the ten lines to begin with")
+			}
+			named := goFile.FindAllString(text, -1)
+			if public(dir) && len(files) > 3 && len(named) == 0 {
+				violations = append(violations, f.name+": the package comment does not say in what order to read the files")
+			}
+			for _, name := range named {
+				if !slices.ContainsFunc(files, func(f *source) bool { ok, _ := path.Match(name, path.Base(f.name)); return ok }) && !strings.HasSuffix(name, "_test.go") {
+					violations = append(violations, fmt.Sprintf("%s: the package comment names %s, which is not there", f.name, name))
+				}
+			}
 		}
 	}
 	return violations
@@ -219,6 +249,7 @@ func rootOf(e ast.Expr) *ast.Ident {
 }
 
 func TestOnePackageDoc(t *testing.T)        { t.Parallel(); report(t, checkPackageDocs(tree(t))) }
+func TestTutorials(t *testing.T)            { t.Parallel(); report(t, checkTutorials(tree(t))) }
 func TestNoInit(t *testing.T)               { t.Parallel(); report(t, checkNoInit(tree(t))) }
 func TestEnvironmentInOneFile(t *testing.T) { t.Parallel(); report(t, checkEnvironment(tree(t))) }
 func TestSizes(t *testing.T)                { t.Parallel(); report(t, checkSizes(tree(t))) }

@@ -17,7 +17,8 @@
 //
 // Read intake.go for the way in, store.go, trace.go and record.go for what is
 // held, convert.go and loghandler.go for what spans and log records become,
-// http.go, stream.go, wire.go and filter.go for what the page in page/ asks for,
+// http.go, stream.go, view.go, detail.go, wire.go and filter.go for what the page
+// in page/ asks for, decode.go for how it is read from memory,
 // guard.go for who may ask, and agent.go for the agent.
 package devui
 

@@ -38,8 +38,8 @@ type AgentOptions struct {
 	Fault Fault
 }
 
-// Agent takes what a Datadog Agent's trace endpoints take, and keeps the last
-// 100,000 spans.
+// Agent takes what a Datadog Agent's trace endpoints take, v0.3, v0.4 and v1.0,
+// and keeps the last 100,000 spans. Its methods are safe for concurrent use.
 type Agent struct {
 	server *server
 	opts   AgentOptions
@@ -95,7 +95,8 @@ func (a *Agent) URL() string { return a.server.url() }
 // Requests returns how many payloads came, accepted or not.
 func (a *Agent) Requests() int64 { return a.requests.Load() }
 
-// Refused returns how many of them were not accepted.
+// Refused returns how many of them were not accepted. Those that a Fault has
+// answered are not among either.
 func (a *Agent) Refused() int64 { return a.refused.Load() }
 
 // Spans returns the spans in the order in which they came.

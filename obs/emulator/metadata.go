@@ -19,10 +19,10 @@ type MetadataServerOptions struct {
 	// Email is the service account's. Empty: the project's default account.
 	Email string
 
-	// ProjectID: "kumihimo-local" if empty.
+	// ProjectID is the project's. Empty: "kumihimo-local".
 	ProjectID string
 
-	// Region: "us-central1" if empty.
+	// Region is where the instance is. Empty: "us-central1".
 	Region string
 
 	// TokenLife is the life of each token. Zero: an hour, as Google's.
@@ -57,7 +57,8 @@ func digits(name string, n int) string {
 }
 
 // MetadataServer answers as the metadata server of Cloud Run, GCE and GKE
-// does, with ID tokens for any audience.
+// does, with ID tokens for any audience. Its methods are safe for concurrent
+// use. See https://cloud.google.com/run/docs/container-contract#metadata-server.
 type MetadataServer struct {
 	server   *server
 	opts     MetadataServerOptions

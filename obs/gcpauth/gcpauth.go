@@ -15,11 +15,12 @@
 //
 // Read token.go for what a token is and how one is checked, metadata.go for
 // where it comes from, static.go for where it comes from while developing,
-// cached.go for how it is kept, flight.go and shared.go for how it is renewed,
-// transport.go and origin.go for where it may go, and refusal.go for what is
-// known of one that was refused. Elsewhere are sources that cost more than this
-// package should: gcpauth/adc asks with application default credentials,
-// gcpauth/command runs a program.
+// cached.go for how it is kept, flight.go, shared.go and lock.go for how it is
+// renewed, health.go for what is said when it is not, transport.go and
+// origin.go for where it may go, and refusal.go for what is known of one that
+// was refused. Elsewhere are sources that cost more than this package should:
+// gcpauth/adc asks with application default credentials, gcpauth/command runs a
+// program.
 package gcpauth
 
 import "context"

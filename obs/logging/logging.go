@@ -9,6 +9,10 @@
 //	logger := slog.New(logging.NewHandler(os.Stdout, &logging.Options{Filter: filter, Service: "shop"}))
 //	logger.InfoContext(ctx, "loading user", "user.id", id)
 //
+// A program has the logger from package obs; by themselves the handlers are for
+// who has spans from elsewhere, or none. [Secret] is for values that must not
+// be printed, [BufferedWriter] for a pipe that is slow.
+//
 // Both handlers take the span and the fields of the context, and redact what
 // a key names as a secret. They never panic, whatever a value's own methods do.
 //
@@ -40,13 +44,15 @@
 //
 // # Reading the code
 //
-// Begin with handler.go for the path of a record to its JSON line, line.go for
-// how a line grows and how duplicate keys leave it, value.go and json.go for
-// values, cloudlogging.go, special.go, report.go and errors.go for the fields
-// of Cloud Logging and Error Reporting, shorten.go for lines too long; then
-// text.go for people's form, core.go and buffered.go for what is done with a
-// line, and filter.go, filtered.go, gate.go, callsite.go and limit.go for what
-// is written at all, aside.go for who else reads it.
+// Begin with handler.go for the path of a record to its JSON line, bound.go for
+// what Logger.With prepares, line.go, reserved.go and rewrite.go for how a line
+// grows and how duplicate keys leave it, value.go, guard.go, secret.go, json.go
+// and short.go for values, cloudlogging.go, level.go, httprequest.go, special.go,
+// report.go and errors.go for the fields of Cloud Logging and Error Reporting,
+// shorten.go for lines too long; then text.go and textvalue.go for people's form,
+// core.go and buffered.go for what is done with a line, and filter.go,
+// filtered.go, gate.go, callsite.go and limit.go for what is written at all,
+// aside.go for who else reads it.
 package logging
 
 import (

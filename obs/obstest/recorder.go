@@ -50,7 +50,8 @@ const (
 // The pipeline is [obs.New]'s with the given options, of which there may be
 // one, except that the environment counts for nothing, records are JSON in
 // LogWriter too, LogFilter's default is "debug", and spans go to a SpanExporter
-// of the recorder's, then to that of the options.
+// of the recorder's, then to that of the options. Where the options name an
+// agent they go there, as [NewIn] says.
 func New(t testing.TB, opts ...obs.Options) *Recorder {
 	t.Helper()
 	return NewIn(t, nil, opts...)
@@ -107,7 +108,8 @@ func namesAgent(environ map[string]string) bool {
 	return environ["DD_TRACE_AGENT_URL"] != "" || environ["DD_AGENT_HOST"] != "" || environ["DD_TRACE_AGENT_PORT"] != ""
 }
 
-// Context returns the test's context, by which telemetry finds the recorder.
+// Context returns the test's context, by which telemetry finds the recorder. It
+// ends just before the test does, as testing.TB's does.
 func (r *Recorder) Context() context.Context { return r.ctx }
 
 // Handler returns next, whose requests belong to the recorder: it is for

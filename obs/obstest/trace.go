@@ -55,8 +55,8 @@ type Record struct {
 	Time     time.Time
 	Severity string // as Cloud Logging has it: "INFO", "WARNING", …
 	Message  string
-	TraceID  string
-	SpanID   string // 16 hex digits
+	TraceID  string // 32 hex digits, or ""
+	SpanID   string // 16 hex digits, or ""
 
 	// Fields are the program's own: bool, int64, float64, string, []any and
 	// map[string]any.
@@ -154,7 +154,7 @@ func attributesOf(kvs []attribute.KeyValue) map[string]any {
 }
 
 // Traces returns what was recorded so far, the earliest trace first. Spans that
-// are open are not among them.
+// are open are not among them. What it returns is the caller's own.
 func (r *Recorder) Traces() []*Trace {
 	r.t.Helper()
 	r.flush()

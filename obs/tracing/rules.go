@@ -19,7 +19,8 @@ import (
 // A SamplingRule says what share is kept of the traces, or single spans, that
 // it matches. The patterns are globs in which * stands for any text and ? for
 // any one character; case does not count, and an empty one matches
-// everything.
+// everything. See
+// https://docs.datadoghq.com/tracing/trace_pipeline/ingestion_mechanisms/.
 type SamplingRule struct {
 	Service  string            `json:"service"`  // as in Datadog
 	Name     string            `json:"name"`     // the operation, as in Datadog

@@ -8,18 +8,23 @@
 //	ctx, span := provider.Tracer("shop").Start(ctx, "checkout")
 //	defer span.End()
 //
+// A program has it from package obs, which makes the processor too. By itself it
+// is for those who have OpenTelemetry's SDK and want its traces to agree with
+// Datadog's tracers.
+//
 // OpenTelemetry's SDK makes the spans, their attributes and their way to the
-// processors aside; all around it is ours, because a SpanContext cannot hold what Datadog knows of a trace, and a sampler cannot
-// write to a context. What it cannot hold is in one state a local root, which
-// the context carries to the sampler, the processors and the propagators.
+// processors aside; all around it is ours, because a SpanContext cannot hold what
+// Datadog knows of a trace, and a sampler cannot write to a context. What it
+// cannot hold is in one state a local root, which the context carries to the
+// sampler, the processors and the propagators.
 //
 // Read provider.go for how that state comes about, span.go for what is not the
-// SDK's of a span, sampler.go and traceid.go
-// for what the SDK asks of it, rules.go, glob.go, limiter.go and span_rules.go
-// for what a sampler goes by, propagator.go for what leaves a service and how
-// several styles agree, hop.go for the form that has, the propagator_*.go
-// files and tracestate.go for each style's headers, and ingress.go for
-// Google's front end.
+// SDK's of a span, sampler.go and traceid.go for what the SDK asks of it, rules.go,
+// glob.go, limiter.go and span_rules.go for what a sampler goes by, recorded.go for
+// samplers of others, propagator.go for what leaves a service and how several
+// styles agree, style.go, carrier.go and hop.go for the form that has, the
+// propagator_*.go files and tracestate.go for each style's headers, and ingress.go
+// for Google's front end.
 package tracing
 
 import (

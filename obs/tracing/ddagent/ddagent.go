@@ -8,16 +8,23 @@
 //	…
 //	err := exporter.Shutdown(ctx)
 //
-// A span's way: [Processor] (processor.go) groups the spans of one local root.
-// When a span ends it becomes a record, a few hundred bytes that belong to no
-// protocol version (span.go maps it, keys.go, names.go and normalize.go hold
-// the rules, record.go the format). A finished group is a chunk (chunk.go) in
-// a queue bounded in bytes (queue.go, exporter.go), unless nobody will miss it
-// (thin.go). One goroutine (sender.go) takes chunks out, encodes them in the
-// version that the agent speaks (protocol.go, payload_v04.go, payload_v1.go),
-// posts them (client.go, freeze.go) and decides by the answer what becomes of
-// them (health.go, rates.go). stats.go counts. probe.go asks, for
-// people, whether spans would be taken.
+// A program has it from package obs, with authentication. By itself it is for
+// those who have OpenTelemetry's SDK and want an agent in place of an OTLP
+// receiver; [Exporter.Stats] is the account.
+//
+// A span's way: [Processor] (processor.go, group.go) groups the spans of one local
+// root, as many as can be (forget.go). When a span ends it becomes a record, a few
+// hundred bytes that belong to no protocol version (span.go and attributes.go map
+// it, keys.go, names.go and normalize.go hold the rules, identity.go what the
+// resource says, record.go the format). A finished group is a chunk (chunk.go) in a
+// queue bounded in bytes (queue.go, exporter.go, memory.go), unless nobody will
+// miss it (thin.go); single.go has the spans that are kept of traces that are not.
+// One goroutine (sender.go) takes chunks out, encodes them in the version that the
+// agent speaks (protocol.go, payload_v04.go, payload_v1.go and its parts, reduce.go
+// where it is too much), posts them (client.go, container.go, freeze.go) and
+// decides by the answer what becomes of them (health.go, rates.go). stats.go and
+// metrics.go count. probe.go asks, for people, whether spans would be taken, and
+// preview.go shows them what a span becomes.
 package ddagent
 
 import (
