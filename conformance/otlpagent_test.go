@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -14,11 +15,12 @@ import (
 	"github.com/kumihimo/kumihimo/conformance/collector"
 	"github.com/kumihimo/kumihimo/internal/spanqueue"
 	exporters "github.com/kumihimo/kumihimo/obs/otlp"
+	"github.com/kumihimo/kumihimo/obs/tracing/ddagent"
 )
 
 // throughOTLP sends the corpus over OTLP to the Collector's receiver and on to a
 // real agent's OTLP intake, and returns what arrives at Datadog's.
-func throughOTLP(t *testing.T, ids *idsOf) []agent.Span {
+func throughOTLP(t *testing.T, ids *idsOf) ([]agent.Span, []agent.Stat) {
 	t.Helper()
 	a, export := agent.StartOTLP(t)
 	c := collector.Start(t)
@@ -34,7 +36,37 @@ func throughOTLP(t *testing.T, ids *idsOf) []agent.Span {
 	}
 	spans := a.WaitSpans(t, int(q.Stats().Sent))
 	a.Stop()
-	return spans
+	return spans, a.Stats()
+}
+
+// throughNative sends it in v1.0.
+func throughNative(t *testing.T, ids *idsOf) ([]agent.Span, []agent.Stat) {
+	t.Helper()
+	a := agent.Start(t)
+	e := ddagent.NewExporter(ddagent.Options{URL: a.URL})
+	record(t, ddagent.NewProcessor(e, ddagent.ProcessorOptions{}), ids)
+	if err := e.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	spans := a.WaitSpans(t, int(e.Stats().Sent))
+	a.Stop()
+	return spans, a.Stats()
+}
+
+// totals adds up hits and errors by what APM groups them by.
+func totals(stats []agent.Stat) map[string]string {
+	type sums struct{ hits, top, errors uint64 }
+	groups := make(map[string]sums)
+	for _, s := range stats {
+		key := fmt.Sprintf("%s %s %s %s %s %s %d", s.Env, s.Service, s.Name, clip(s.Resource), s.Type, s.Kind, s.HTTPStatusCode)
+		g := groups[key]
+		groups[key] = sums{g.hits + s.Hits, g.top + s.TopLevelHits, g.errors + s.Errors}
+	}
+	out := make(map[string]string)
+	for key, g := range groups {
+		out[key] = fmt.Sprintf("%d hits, %d top-level, %d errors", g.hits, g.top, g.errors)
+	}
+	return out
 }
 
 // An otlpDifference is one that is meant, between what the agent makes of a span
@@ -88,19 +120,28 @@ var otlpDifferences = []otlpDifference{
 		delete(over.Metrics, "http.status_code")
 		return true
 	}},
-	{"tags of the exporter's options: obs puts them into the resource, where OTLP has them too", func(_, native *agent.Span) bool {
-		return drops(native.Meta, "team")
-	}},
 }
 
 // TestOTLPIsTheSameToTheAgent sends the corpus in v1.0, and over OTLP through the
 // Collector's receiver to the agent's OTLP intake. What stands at Datadog's
-// intake must be the same, but for what is named above and in
-// mappingDifferences. That v0.4 is the same as v1.0 is TestBothEncodings.
+// intake, spans and statistics, must be the same, but for what is named above and
+// in mappingDifferences. That v0.4 is the same as v1.0 is TestBothEncodings.
 func TestOTLPIsTheSameToTheAgent(t *testing.T) {
 	var ids [2]idsOf
-	native, _ := through(t, true, &ids[0])
-	over := throughOTLP(t, &ids[1])
+	native, nativeStats := throughNative(t, &ids[0])
+	over, overStats := throughOTLP(t, &ids[1])
+	for i := range overStats { // of what the list below has too
+		s := &overStats[i]
+		if s.HTTPStatusCode >= 600 {
+			s.HTTPStatusCode = 0
+		}
+		if s.Name == "gcp.spanner.query" && s.Type == "db" {
+			s.Type, s.Resource = "sql", "SELECT ?"
+		}
+	}
+	if diff := gocmp.Diff(totals(nativeStats), totals(overStats)); diff != "" || len(nativeStats) == 0 {
+		t.Errorf("statistics (-v1.0 +OTLP):\n%s", diff)
+	}
 	if len(native) != len(over) || len(over) != len(ids[1].spans) {
 		t.Fatalf("%d spans in v1.0 and %d over OTLP, of %d", len(native), len(over), len(ids[1].spans))
 	}

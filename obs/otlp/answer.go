@@ -66,7 +66,8 @@ type judge struct {
 	auth    *gcpauth.Transport
 	base    http.RoundTripper
 
-	datadog atomic.Pointer[bool] // whether an agent listens there; nil: not known
+	datadog atomic.Pointer[bool]   // whether an agent listens there; nil: not known
+	warning atomic.Pointer[string] // the last that came with a delivery
 }
 
 func (j *judge) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -107,10 +108,16 @@ func (j *judge) delivered(resp *http.Response, body []byte) error {
 	case rejected > 0:
 		return &failure{permanent: true, rejected: rejected,
 			text: fmt.Sprintf("otlp: %s rejects %d %s of a batch: %s", j.host, rejected, j.signal.unit, j.quote(resp, message))}
-	case message != "": // a warning, by the protocol
+	case message != "" && j.warns(message): // by the protocol
 		otel.Handle(fmt.Errorf("otlp: %s takes the %s and says: %s", j.host, j.signal.unit, j.quote(resp, message)))
 	}
 	return nil
+}
+
+// warns reports whether message is another than the last.
+func (j *judge) warns(message string) bool {
+	last := j.warning.Swap(&message)
+	return last == nil || *last != message
 }
 
 // refused judges any other. A server error is worth another attempt, though
