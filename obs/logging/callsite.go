@@ -18,8 +18,8 @@ type callSites struct {
 	buckets [256]atomic.Pointer[callSite]
 }
 
-// A callSite is a place that logs. It is immutable but for level and the
-// limiters.
+// A callSite is a place that logs. It is immutable but for level, shapes
+// and the limiters.
 type callSite struct {
 	pc   uintptr
 	next *callSite // in the bucket
@@ -33,6 +33,7 @@ type callSite struct {
 	frame    []byte // a frame in the same form
 
 	level   atomic.Pointer[ruleLevel]
+	shapes  shapes
 	stacks  limiter
 	records limiter
 }

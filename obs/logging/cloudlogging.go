@@ -136,7 +136,7 @@ func (h *jsonHandler) identify(ctx context.Context, l *line, site *callSite) {
 	span := trace.SpanFromContext(ctx).SpanContext()
 	var ids spanIDs
 	ids.traceID, ids.spanID, ids.sampled = span.TraceID(), span.SpanID(), span.IsSampled()
-	traced := ids.traceID.IsValid()
+	traced := ids.traceID != (trace.TraceID{})
 	b := l.buf
 	if traced {
 		ids.google = ids.traceID

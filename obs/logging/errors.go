@@ -24,7 +24,7 @@ func (l *line) causes(err error) []fault.Cause {
 // secrets: net/http puts a request's whole query there.
 func (l *line) errorText(err error) string {
 	text := errorText(err)
-	if !strings.Contains(text, "://") {
+	if strings.IndexByte(text, '/') < 0 || !strings.Contains(text, "://") {
 		return text
 	}
 	budget := errorBudget

@@ -74,21 +74,32 @@ func (h *jsonHandler) appendRecord(ctx context.Context, l *line, r *slog.Record,
 	sev := severityOf(r.Level)
 	isError := sev.from >= slog.LevelError
 	var site *callSite
-	if r.PC != 0 && (h.opts.AddSource || isError) {
+	if r.PC != 0 {
 		site = h.sites.get(r.PC)
+		l.reader.begin(site)
 	}
 	b := append(l.buf, sev.head...)
 	if !r.Time.IsZero() {
 		b = l.clock.append(b, r.Time)
 	}
-	b = append(b, `"message":`...)
-	b = appendText(b, r.Message)
-	l.buf = append(b, ',')
+	message := len(b)
+	if s := l.reader.shape; s != nil && s.message == r.Message && s.member != nil {
+		b = append(b, s.member...)
+	} else {
+		b = append(b, `"message":`...)
+		b = appendText(b, r.Message)
+		b = append(b, ',')
+	}
+	l.buf = b
+	member := b[message:]
 	h.identify(ctx, l, site)
 
 	root := scope{root: true}
 	h.appendFields(ctx, l, &root)
 	h.appendAttrs(l, &root, r)
+	if l.reader.learning || l.reader.differs {
+		l.reader.end(site, r.Message, member)
+	}
 	if isError {
 		h.appendReport(l, &root, r, site)
 	}

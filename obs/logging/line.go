@@ -18,6 +18,7 @@ type line struct {
 	red     *redact.Redactor
 	buf     []byte
 	members []member // of the open scopes, innermost last
+	reader  reader
 
 	// What the members of the root were, for the fields that depend on it.
 	failure  error // the first error among them
@@ -44,6 +45,7 @@ func (l *line) reset() {
 	l.members = l.members[:0]
 	l.failure, l.ordinary, l.access, l.labels = nil, false, false, 0
 	l.record, l.shown, l.frames = false, nil, ""
+	l.reader.shape, l.reader.learning, l.reader.differs = nil, false, false
 	if cap(l.scratch) > maxPooled {
 		l.scratch = nil
 	}

@@ -112,17 +112,23 @@ func appendPlain[T string | []byte](b []byte, s T) (with []byte, i int) {
 // maxDigits8 is the first number that digits8 cannot do.
 const maxDigits8 = 1e8
 
-// appendDigits8 appends n, which is below maxDigits8.
+// powers are those of ten.
+var powers = [...]uint64{1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8}
+
+// appendDigits8 appends n, which is below maxDigits8. How many digits there are
+// is not read off them: what comes next in the buffer would wait for that.
 func appendDigits8(b []byte, n uint64) []byte {
 	if n < 10 { // as most counts are
 		return append(b, byte('0'+n))
 	}
-	x := digits8(n)
-	zeros := min(bits.TrailingZeros64(x^zeros8)/8, 7)
+	count := bits.Len64(n) * 1233 >> 12 // the logarithm, to base 10
+	if n >= powers[count] {
+		count++
+	}
 	at := len(b)
 	b = extend(b, 8)
-	binary.LittleEndian.PutUint64(b[at:], x>>(8*zeros))
-	return b[:at+8-zeros]
+	binary.LittleEndian.PutUint64(b[at:], digits8(n)>>(8*(8-count)))
+	return b[:at+count]
 }
 
 // A calendar remembers the last day it wrote: most times in records are of

@@ -11,8 +11,50 @@ import (
 // end.
 const maxDepth = 16
 
-// appendAttr adds a to sc as JSON.
+// appendAttr adds a to sc as JSON. This is the way of what the shape of the
+// call site foresees and is no group; all else goes by appendNew.
 func (l *line) appendAttr(sc *scope, a *slog.Attr) {
+	if l.reader.shape == nil {
+		l.reader.learn(l.red, a.Key)
+		l.appendNew(sc, a)
+		return
+	}
+	k := l.reader.next(a.Key)
+	kind := a.Value.Kind()
+	if k == nil || k.text == "" || kind == slog.KindGroup || kind == slog.KindLogValuer || sc.secret {
+		l.appendNew(sc, a)
+		return
+	}
+	// One store to l.buf a member: it is on the heap, and while the collector
+	// runs each costs as much as a short value.
+	start := len(l.buf)
+	b := l.buf
+	if len(k.text) <= maxShortText {
+		b = extend(b, maxShortText)
+		*(*[maxShortText]byte)(b[start:]) = k.short
+		b = b[:start+len(k.text)]
+	} else {
+		b = append(b, k.text...)
+	}
+	switch kind {
+	case slog.KindInt64:
+		b = appendInt(b, a.Value.Int64())
+	case slog.KindString:
+		b = appendText(b, a.Value.String())
+	case slog.KindAny:
+		l.buf = b
+		l.appendAny(sc, a.Value.Any())
+		b = l.buf
+	default:
+		b = l.appendScalar(b, a.Value, kind)
+	}
+	l.buf = append(b, ',')
+	l.add(sc, start, len(k.text)-len(`:`), k.hash)
+	l.ordinary = true
+}
+
+// appendNew is appendAttr for an attribute of which nothing is known.
+func (l *line) appendNew(sc *scope, a *slog.Attr) {
 	v, kind := a.Value, a.Value.Kind()
 	if kind == slog.KindLogValuer {
 		if r := requestOf(v); r != nil {
@@ -33,8 +75,6 @@ func (l *line) appendAttr(sc *scope, a *slog.Attr) {
 		return // the empty Attr
 	}
 	start := len(l.buf)
-	// One store to l.buf a member: it is on the heap, and while the collector
-	// runs each costs as much as a short value.
 	b, key, sum := appendKey(l.buf, sc.root, a.Key)
 	switch {
 	case l.secret(sc, a.Key, kind):
@@ -97,7 +137,7 @@ func (l *line) appendGroup(sc *scope, key string, attrs []slog.Attr) {
 			key = "!ERROR"
 		}
 		note := slog.String(key, "!ERROR: group too deep")
-		l.appendAttr(sc, &note)
+		l.appendNew(sc, &note)
 		return
 	}
 	if key == "" { // inline
