@@ -29,28 +29,34 @@ func appendString[T string | []byte](b []byte, s T) []byte {
 // appendEscaped appends s as the inside of a JSON string, as encoding/json
 // does without HTML's escapes. Invalid UTF-8 becomes U+FFFD.
 func appendEscaped[T string | []byte](b []byte, s T) []byte {
-	b, i := appendPlain(b, s)
-	if i == len(s) {
-		return b
-	}
-	s = s[i:]
-	start := 0
-	for i = 0; i < len(s); {
-		c := s[i]
-		if c < utf8.RuneSelf {
-			if c >= ' ' && c != '"' && c != '\\' {
-				i++
+	for i := 0; i < len(s); {
+		if i <= len(s)-8 {
+			w := word(s[i:])
+			good := bits.TrailingZeros64(unplain(w)) / 8 // 8, if all are
+			b = binary.LittleEndian.AppendUint64(b, w)[:len(b)+good]
+			if i += good; good == 8 {
 				continue
 			}
-			b = append(b, s[start:i]...)
-			b = appendEscape(b, c)
-			i++
-			var n int
-			b, n = appendPlain(b, s[i:])
-			i += n
-			start = i
-			continue
 		}
+		switch c := s[i]; {
+		case c >= utf8.RuneSelf:
+			b, i = appendRunes(b, s, i)
+			continue
+		case c < ' ' || c == '"' || c == '\\':
+			b = appendEscape(b, c)
+		default:
+			b = append(b, c)
+		}
+		i++
+	}
+	return b
+}
+
+// appendRunes appends what stands from i on until an ASCII character, and
+// returns where that is.
+func appendRunes[T string | []byte](b []byte, s T, i int) (with []byte, end int) {
+	start := i
+	for i < len(s) && s[i] >= utf8.RuneSelf {
 		r, size := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
 		switch {
 		case r == utf8.RuneError && size == 1:
@@ -65,7 +71,7 @@ func appendEscaped[T string | []byte](b []byte, s T) []byte {
 		}
 		i += size
 	}
-	return append(b, s[start:]...)
+	return append(b, s[start:i]...), i
 }
 
 // plain returns how many bytes at the start of s are ASCII that needs no

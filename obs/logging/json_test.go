@@ -65,13 +65,13 @@ func FuzzPlain(f *testing.F) {
 			t.Errorf("plain of the bytes of %q: got %d, want %d", s, got, want)
 		}
 		if len(s) <= maxShort {
-			b, sum, ok := appendShort([]byte("<"), s)
-			if ok != (want == len(s)) || ok && (string(b) != `<"`+s+`"` || sum != hash(s) || sum != hash([]byte(s))) || !ok && string(b) != "<" {
-				t.Errorf("appendShort(%q): got %s, %x, %t, want %x", s, b, sum, ok, hash(s))
+			b, ok := appendShort([]byte("<"), s)
+			if ok != (want == len(s)) || ok && string(b) != `<"`+s+`"` || !ok && string(b) != "<" {
+				t.Errorf("appendShort(%q): got %s, %t", s, b, ok)
 			}
 		}
 		b, size, sum := appendKey([]byte("<"), false, s)
-		if size != len(b)-2 || sum != hash(b[2:size]) || want == len(s) && string(b) != `<"`+s+`":` {
+		if size != len(b)-2 || sum != hash(b[2:size]) || want == len(s) && sum != hash(s) || want == len(s) && string(b) != `<"`+s+`":` {
 			t.Errorf("appendKey(%q): got %d, %x: %s", s, size, sum, b)
 		}
 		if got := string(appendText([]byte("<"), s)); got != "<"+string(appendString(nil, s)) {

@@ -47,12 +47,12 @@
 // Begin with handler.go for the path of a record to its JSON line, bound.go for
 // what Logger.With prepares, line.go, reserved.go and rewrite.go for how a line
 // grows and how duplicate keys leave it, value.go, guard.go, secret.go, json.go
-// and short.go for values, cloudlogging.go, level.go, httprequest.go, special.go,
-// report.go and errors.go for the fields of Cloud Logging and Error Reporting,
-// shorten.go for lines too long; then text.go and textvalue.go for people's form,
-// core.go and buffered.go for what is done with a line, and filter.go,
-// filtered.go, gate.go, callsite.go and limit.go for what is written at all,
-// aside.go for who else reads it.
+// and short.go for values, shape.go for what is remembered of a call site,
+// cloudlogging.go, level.go, httprequest.go, special.go, report.go and errors.go
+// for the fields of Cloud Logging and Error Reporting, shorten.go for lines too
+// long; then text.go and textvalue.go for people's form, core.go and buffered.go
+// for what is done with a line, and filter.go, filtered.go, gate.go, callsite.go
+// and limit.go for what is written at all, aside.go for who else reads it.
 package logging
 
 import (

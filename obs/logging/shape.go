@@ -59,8 +59,10 @@ type reader struct {
 	shape *shape // nil: there is none, or the record differs from it
 	read  int    // of its keys
 
-	differs, learning bool
-	learned           []key
+	differs  bool
+	learning bool
+	learned  []key
+	full     bool
 }
 
 // begin is called before the first key.
@@ -81,23 +83,22 @@ func (r *reader) next(name string) *key {
 	return nil
 }
 
-// learn adds a key to the shape, if one is being made.
+// learn adds a key to the shape, if one is being made. What comes after a key
+// that is too long, or too many, is not part of it.
 func (r *reader) learn(red *redact.Redactor, name string) {
-	if !r.learning {
+	if !r.learning || r.full {
 		return
 	}
-	if len(name) > maxShapeText || len(r.learned) == maxShapeKeys {
-		r.learning = false
-		return
+	if r.full = len(name) > maxShapeText || len(r.learned) == maxShapeKeys; !r.full {
+		r.learned = append(r.learned, newKey(red, name))
 	}
-	r.learned = append(r.learned, newKey(red, name))
 }
 
 // end is called after the last key, with the member message of the record.
 func (r *reader) end(s *callSite, message string, member []byte) {
 	switch {
 	case r.learning:
-		made := &shape{keys: slices.Clone(r.learned)}
+		made := &shape{keys: r.learned}
 		if len(message) <= maxShapeText {
 			made.message, made.member = message, slices.Clone(member)
 		}
@@ -106,6 +107,5 @@ func (r *reader) end(s *callSite, message string, member []byte) {
 	case r.differs && s.shapes.tried.Load() < maxShapes:
 		s.shapes.current.Store(nil) // the next record's may be more usual
 	}
-	clear(r.learned)
-	r.shape, r.learning, r.learned = nil, false, r.learned[:0]
+	r.shape, r.learning, r.learned, r.full = nil, false, nil, false
 }

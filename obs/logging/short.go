@@ -5,7 +5,6 @@ import (
 	"math/bits"
 	"slices"
 	"time"
-	"unicode/utf8"
 )
 
 // Most of what a record is made of is short: keys, words, counts. The
@@ -24,46 +23,43 @@ func extend(b []byte, n int) []byte {
 // maxShort is the longest text that two words hold.
 const maxShort = 16
 
-// appendShort appends s, which is not longer than maxShort, in quotes, and
-// returns what hash makes of it: one look at the bytes for both. It reports
-// false, and has appended nothing, if s needs an escape.
-func appendShort(b []byte, s string) (with []byte, sum uint64, ok bool) {
+// appendShort appends s, which is not longer than maxShort, in quotes. It
+// reports false, and has appended nothing, if s needs an escape.
+func appendShort(b []byte, s string) (with []byte, ok bool) {
 	n, at := len(s), len(b)
 	b = extend(b, n+len(`""`))
 	p := b[at:]
-	var first, last uint64
 	switch {
 	case n >= 8:
-		first, last = word(s), word(s[n-8:])
+		first, last := word(s), word(s[n-8:])
 		if unplain(first)|unplain(last) != 0 {
-			return b[:at], 0, false
+			return b[:at], false
 		}
 		binary.LittleEndian.PutUint64(p[1:], first)
 		binary.LittleEndian.PutUint64(p[n-7:], last)
 	case n >= 4:
-		last = halves(s)
-		if unplain(last) != 0 {
-			return b[:at], 0, false
+		w := halves(s)
+		if unplain(w) != 0 {
+			return b[:at], false
 		}
-		binary.LittleEndian.PutUint32(p[1:], uint32(last))
-		binary.LittleEndian.PutUint32(p[n-3:], uint32(last>>32))
+		binary.LittleEndian.PutUint32(p[1:], uint32(w))
+		binary.LittleEndian.PutUint32(p[n-3:], uint32(w>>32))
 	case n > 0:
 		const blanks = 0x2020200000002020 // where ends puts nothing
-		last = ends(s)
-		if unplain(last|blanks) != 0 {
-			return b[:at], 0, false
+		if unplain(ends(s)|blanks) != 0 {
+			return b[:at], false
 		}
 		p[1], p[1+n/2], p[n] = s[0], s[n/2], s[n-1]
 	}
 	p[0], p[n+1] = '"', '"'
-	return b, mix(n, first, last), true
+	return b, true
 }
 
 // appendText is appendString, quicker for what most texts are.
 func appendText(b []byte, s string) []byte {
 	n, at := len(s), len(b)
 	if n <= maxShort {
-		if b, _, ok := appendShort(b, s); ok {
+		if b, ok := appendShort(b, s); ok {
 			return b
 		}
 		return appendString(b, s)
@@ -83,30 +79,6 @@ func appendText(b []byte, s string) []byte {
 	}
 	p[0], p[n+1] = '"', '"'
 	return b
-}
-
-// appendPlain appends what stands at the start of s and needs no escape, and
-// returns how much that is.
-func appendPlain[T string | []byte](b []byte, s T) (with []byte, i int) {
-	n, at := len(s), len(b)
-	b = extend(b, n)
-	p := b[at:]
-	for ; i <= n-8; i += 8 {
-		w := word(s[i:])
-		binary.LittleEndian.PutUint64(p[i:], w)
-		if m := unplain(w); m != 0 {
-			i += bits.TrailingZeros64(m) / 8
-			return b[:at+i], i
-		}
-	}
-	for ; i < n; i++ {
-		c := s[i]
-		if c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
-			break
-		}
-		p[i] = c
-	}
-	return b[:at+i], i
 }
 
 // maxDigits8 is the first number that digits8 cannot do.

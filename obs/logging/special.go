@@ -66,7 +66,7 @@ func (l *line) appendSpecial(sc *scope, key string, v slog.Value, kind slog.Kind
 	if kind == slog.KindString {
 		l.buf = appendString(l.buf, v.String())
 	} else {
-		l.appendObject(sc, key, v.Group())
+		l.appendObject(sc, false, v.Group())
 	}
 	l.buf = append(l.buf, ',')
 	l.add(sc, start, size, hash(key))
@@ -142,7 +142,7 @@ func (l *line) appendLabelsTo(sc *scope, attrs []slog.Attr) (fit bool) {
 		case l.secret(sc, a.Key, kind):
 			l.buf = append(l.buf, placeholder...)
 		case kind == slog.KindGroup:
-			l.appendObject(sc, a.Key, v.Group())
+			l.appendObject(sc, l.red.Key(a.Key), v.Group())
 		case kind == slog.KindAny:
 			l.appendAny(sc, v.Any())
 		default:

@@ -12,7 +12,7 @@ import (
 const maxDepth = 16
 
 // appendAttr adds a to sc as JSON. This is the way of what the shape of the
-// call site foresees and is no group; all else goes by appendNew.
+// call site foresees; all else goes by appendNew.
 func (l *line) appendAttr(sc *scope, a *slog.Attr) {
 	if l.reader.shape == nil {
 		l.reader.learn(l.red, a.Key)
@@ -21,8 +21,12 @@ func (l *line) appendAttr(sc *scope, a *slog.Attr) {
 	}
 	k := l.reader.next(a.Key)
 	kind := a.Value.Kind()
-	if k == nil || k.text == "" || kind == slog.KindGroup || kind == slog.KindLogValuer || sc.secret {
+	switch {
+	case k == nil || k.text == "" || kind == slog.KindLogValuer || sc.secret:
 		l.appendNew(sc, a)
+		return
+	case kind == slog.KindGroup:
+		l.appendGroup(sc, a.Key, k, a.Value.Group())
 		return
 	}
 	// One store to l.buf a member: it is on the heap, and while the collector
@@ -68,7 +72,7 @@ func (l *line) appendNew(sc *scope, a *slog.Attr) {
 		return
 	}
 	if kind == slog.KindGroup {
-		l.appendGroup(sc, a.Key, v.Group())
+		l.appendGroup(sc, a.Key, nil, v.Group())
 		return
 	}
 	if a.Key == "" && kind == slog.KindAny && v.Any() == nil {
@@ -97,11 +101,7 @@ func (l *line) appendNew(sc *scope, a *slog.Attr) {
 // its hash.
 func appendKey(b []byte, root bool, key string) (with []byte, size int, sum uint64) {
 	if !root || !reserved(key) {
-		if len(key) <= maxShort {
-			if b, sum, ok := appendShort(b, key); ok {
-				return append(b, ':'), len(key) + len(`""`), sum
-			}
-		} else if plain(key) == len(key) {
+		if plain(key) == len(key) {
 			b = append(b, '"')
 			b = append(b, key...)
 			return append(b, '"', ':'), len(key) + len(`""`), hash(key)
@@ -128,19 +128,20 @@ func (l *line) secret(sc *scope, key string, kind slog.Kind) bool {
 	return false
 }
 
-func (l *line) appendGroup(sc *scope, key string, attrs []slog.Attr) {
+// appendGroup adds a group. Its key is known, or nil.
+func (l *line) appendGroup(sc *scope, name string, known *key, attrs []slog.Attr) {
 	if len(attrs) == 0 {
 		return
 	}
 	if sc.depth == maxDepth {
-		if key == "" {
-			key = "!ERROR"
+		if name == "" {
+			name = "!ERROR"
 		}
-		note := slog.String(key, "!ERROR: group too deep")
+		note := slog.String(name, "!ERROR: group too deep")
 		l.appendNew(sc, &note)
 		return
 	}
-	if key == "" { // inline
+	if name == "" { // inline
 		sc.depth++
 		for i := range attrs {
 			l.appendAttr(sc, &attrs[i])
@@ -149,9 +150,17 @@ func (l *line) appendGroup(sc *scope, key string, attrs []slog.Attr) {
 		return
 	}
 	start := len(l.buf)
-	b, size, sum := appendKey(l.buf, sc.root, key)
-	l.buf = b
-	if !l.appendObject(sc, key, attrs) {
+	var size int
+	var sum uint64
+	secret := false
+	if known != nil {
+		l.buf = append(l.buf, known.text...)
+		size, sum = len(known.text)-len(`:`), known.hash
+	} else {
+		l.buf, size, sum = appendKey(l.buf, sc.root, name)
+		secret = l.red.Key(name)
+	}
+	if !l.appendObject(sc, secret, attrs) {
 		l.buf = l.buf[:start]
 		return
 	}
@@ -159,12 +168,12 @@ func (l *line) appendGroup(sc *scope, key string, attrs []slog.Attr) {
 	l.add(sc, start, size, sum)
 }
 
-// appendObject appends attrs as the object of key. It reports false, and what
+// appendObject appends attrs as the object of a key, a secret's or not. It reports false, and what
 // it appended is to be dropped, if all of them are empty.
-func (l *line) appendObject(sc *scope, key string, attrs []slog.Attr) bool {
+func (l *line) appendObject(sc *scope, secret bool, attrs []slog.Attr) bool {
 	l.buf = append(l.buf, '{')
 	open := len(l.buf)
-	inner := scope{first: len(l.members), depth: sc.depth + 1, secret: sc.secret || l.red.Key(key)}
+	inner := scope{first: len(l.members), depth: sc.depth + 1, secret: sc.secret || secret}
 	for i := range attrs {
 		l.appendAttr(&inner, &attrs[i])
 	}
