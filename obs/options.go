@@ -47,8 +47,8 @@ type Options struct {
 	LogSource bool
 
 	// LogSitePerSecond is how many records below WARN one place of the code may
-	// write in a second; the next one has the count of those withheld. Default:
-	// any number.
+	// write in a second; the next one has the count of those withheld. The
+	// flight recorder keeps these too. Default: any number.
 	LogSitePerSecond int
 
 	// SpanEventLevel is the lowest level of records that become exception

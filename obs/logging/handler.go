@@ -59,6 +59,7 @@ func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
 	}
 	withheld, ok := h.admit(&r)
 	if !ok {
+		h.aside(ctx, &r)
 		return nil
 	}
 	l := h.line()

@@ -79,7 +79,8 @@ type Options struct {
 
 	// SitePerSecond is how many records below WARN one place of the code may
 	// write in a second; 0 is any number. The next record from there after
-	// some were withheld has their count.
+	// some were withheld has their count, those among it that the flight
+	// recorder keeps.
 	SitePerSecond int
 
 	// AddSource adds the place of the call: file (relative to the module),

@@ -137,6 +137,7 @@ func (h *textHandler) Handle(ctx context.Context, r slog.Record) error {
 	}
 	withheld, ok := h.admit(&r)
 	if !ok {
+		h.aside(ctx, &r)
 		return nil
 	}
 	l := h.line()
