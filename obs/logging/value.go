@@ -45,6 +45,10 @@ func (l *line) appendAttr(sc *scope, a *slog.Attr) {
 		b = appendInt(b, a.Value.Int64())
 	case slog.KindString:
 		b = appendText(b, a.Value.String())
+	case slog.KindDuration:
+		b = appendInt(b, int64(a.Value.Duration()))
+	case slog.KindTime:
+		b = l.days.append(b, a.Value.Time())
 	case slog.KindAny:
 		l.buf = b
 		l.appendAny(sc, a.Value.Any())
