@@ -22,7 +22,7 @@ func newWithheld(tb testing.TB, n int) func() {
 	h := logging.NewHandler(io.Discard, &logging.Options{
 		ProjectID: project, Service: service, Env: env, Version: version, Flight: recorder,
 	})
-	r := slog.NewRecord(recordTime, slog.LevelDebug, recordMessage, 0)
+	r := slog.NewRecord(recordTime, slog.LevelDebug, recordMessage, callerPC())
 	r.AddAttrs(recordAttrs()[5-min(n, 5):][:n]...)
 	span := recordContext()
 	var ctx context.Context

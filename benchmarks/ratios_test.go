@@ -61,6 +61,12 @@ var rows = []row{
 		logs("kumihimo", 0, 5), func(testing.TB) work { return each(newZerolog(io.Discard)) }},
 	{"L5", "`Handle` alone, 10 attributes", "the same bytes by hand", 2.4,
 		handleAlone, func(testing.TB) work { return each(newHandwritten(io.Discard)) }},
+	{"L6a", "record below every level of the filter", "", 25, belowFilter, nil},
+	{"L6b", "`Handle` alone, record withheld by its package's level", "", 30, withheldByPackage, nil},
+	{"L6c", "record, 10 attributes, with its source", "the same without", 1.05,
+		logs("kumihimo+source", 0, 10), logs("kumihimo", 0, 10)},
+	{"L7", "`Handle` alone, record kept by the flight recorder", "", 250,
+		func(tb testing.TB) work { return each(newWithheld(tb, 5)) }, nil},
 	{"H1", "request, no export", "otelchi + httplog + trace ids", 0.50,
 		requests("kumihimo", false), requests("otelchi+httplog", false)},
 	{"H2", "request, encoding and export to a no-op RoundTripper", "the same + otlptracehttp", 0.45,
@@ -88,7 +94,7 @@ var rows = []row{
 func logs(peer string, bound, all int) func(testing.TB) work {
 	return func(tb testing.TB) work {
 		ctx, attrs := recordContext(), recordAttrs()
-		for _, p := range append(recordPeers, noIDs) {
+		for _, p := range append(recordPeers, noIDs, withSource) {
 			if p.name == peer {
 				logger := p.new(tb, io.Discard)
 				if bound > 0 {
@@ -100,6 +106,26 @@ func logs(peer string, bound, all int) func(testing.TB) work {
 		tb.Fatalf("no peer %s", peer)
 		return nil
 	}
+}
+
+// belowFilter is a call of a logger that writes nothing.
+func belowFilter(tb testing.TB) work {
+	logger := filtered(tb, "info,elsewhere.example=notice")
+	ctx, attrs := recordContext(), recordAttrs()[:5]
+	return each(func() { logger.LogAttrs(ctx, slog.LevelDebug, recordMessage, attrs...) })
+}
+
+// withheldByPackage is a record that Enabled, which does not know who calls,
+// let through.
+func withheldByPackage(tb testing.TB) work {
+	h := filtered(tb, "info,elsewhere.example=debug").Handler()
+	ctx, r := recordContext(), slog.NewRecord(recordTime, slog.LevelDebug, recordMessage, callerPC())
+	r.AddAttrs(recordAttrs()[:5]...)
+	return each(func() {
+		if err := h.Handle(ctx, r); err != nil {
+			tb.Fatal(err)
+		}
+	})
 }
 
 func handleAlone(tb testing.TB) work {

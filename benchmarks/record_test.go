@@ -34,6 +34,11 @@ var recordPeers = []recordPeer{
 	{"slog+3ids", func(_ testing.TB, w io.Writer) *slog.Logger { return slog.New(newIDHandler(w, false)) }, false},
 }
 
+// withSource writes the place of the call too.
+var withSource = recordPeer{"kumihimo+source", func(tb testing.TB, w io.Writer) *slog.Logger {
+	return newTelemetry(tb, obs.Options{LogWriter: w, LogSource: true}).Logger()
+}, true}
+
 // noIDs is the fastest slog handler we know of, which writes no ids.
 var noIDs = recordPeer{"phuslu-noids", func(_ testing.TB, w io.Writer) *slog.Logger {
 	return slog.New(phuslu.SlogNewJSONHandler(w, nil))

@@ -136,3 +136,45 @@ func BenchmarkString(b *testing.B) {
 		})
 	}
 }
+
+// TestRecordAllocs: of a record through slog only slog allocates: for the
+// attributes beyond the fifth, and for a group. What is bound costs nothing.
+func TestRecordAllocs(t *testing.T) {
+	if raceEnabled {
+		t.Skip("sync.Pool drops at random under the race detector")
+	}
+	ctx, err := spanCtx(), errors.New("payment: card declined")
+	logger := slog.New(NewHandler(io.Discard, benchOptions(true)))
+	five := []slog.Attr{
+		slog.Time("placed", recordTime), slog.Duration("elapsed", time.Second), slog.Any("error", err),
+		slog.Int("items", 3), slog.Int64("total", 129900),
+	}
+	bound := slog.New(logger.Handler().WithAttrs(five))
+	for _, tt := range []struct {
+		name string
+		want float64
+		log  func()
+	}{
+		{"ten attributes", 2, func() {
+			logger.LogAttrs(ctx, slog.LevelInfo, "order placed",
+				slog.Time("placed", recordTime), slog.Duration("elapsed", time.Second), slog.Any("error", err),
+				slog.Int("items", 3), slog.Int64("total", 129900), slog.String("user", "u-18273645"),
+				slog.String("path", "/api/v1/orders/8812"), slog.String("comment", "said \"thanks\"\nand left"), slog.Bool("gift", true),
+				slog.GroupAttrs("address", slog.String("city", "Kyoto"), slog.String("zip", "600-8216")))
+		}},
+		{"five attributes", 0, func() {
+			logger.LogAttrs(ctx, slog.LevelInfo, "order placed",
+				slog.Time("placed", recordTime), slog.Duration("elapsed", time.Second), slog.Any("error", err),
+				slog.Int("items", 3), slog.Int64("total", 129900))
+		}},
+		{"five bound, five at the call", 0, func() {
+			bound.LogAttrs(ctx, slog.LevelInfo, "order placed",
+				slog.String("user", "u-18273645"), slog.String("path", "/api/v1/orders/8812"),
+				slog.String("comment", "said \"thanks\"\nand left"), slog.Bool("gift", true), slog.Float64("score", 0.75))
+		}},
+	} {
+		if got := testing.AllocsPerRun(200, tt.log); got != tt.want {
+			t.Errorf("%s: %v allocations, want %v", tt.name, got, tt.want)
+		}
+	}
+}
