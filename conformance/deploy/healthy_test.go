@@ -66,28 +66,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// check runs the example with -check and the deployment's variables, as they
-// are. The world around it is the emulator: the metadata server is named by
-// GCE_METADATA_HOST, and the agent's host is reached through a proxy, which
-// shows a certificate for it.
-func (d deployment) check(t *testing.T) (output string, code int) {
+// world returns the deployment's variables as they are, and those of the world
+// around it, which is the emulator: the metadata server is named by
+// GCE_METADATA_HOST, and the agent's host is reached through a proxy, which shows
+// a certificate for it. Behind is the agent.
+func (d deployment) world(t *testing.T, agent string) (env map[string]string) {
 	t.Helper()
-	file, err := example()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, file)
-	}
 	metadata, err := emulator.StartMetadataServer(emulator.MetadataServerOptions{Email: d.account, ProjectID: d.project})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { metadata.Close() })
-	agent, err := emulator.StartAgent(emulator.AgentOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { agent.Close() })
-
-	env := maps.Clone(d.env)
+	env = maps.Clone(d.env)
 	env["PATH"] = os.Getenv("PATH")
 	if d.job {
 		env["CLOUD_RUN_JOB"], env["CLOUD_RUN_EXECUTION"] = d.name, d.name+"-abcde"
@@ -99,26 +89,49 @@ func (d deployment) check(t *testing.T) (output string, code int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if u.Scheme == "https" {
-		audience := u.Scheme + "://" + u.Host
-		if !strings.HasSuffix(u.Hostname(), ".run.app") {
-			audience = strings.Join(d.audience, " ") // a domain alone is none
-		}
-		front, err := emulator.StartFrontEnd(emulator.FrontEndOptions{Backend: agent.URL(), Metadata: metadata, Audience: audience, Invokers: d.invokers})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { front.Close() })
-		env["HTTPS_PROXY"], env["SSL_CERT_FILE"] = standIn(t, u.Hostname(), front.URL())
-	} else {
-		env["DD_TRACE_AGENT_URL"] = strings.Replace(u.String(), "http://localhost:8126", agent.URL(), 1)
+	if u.Scheme != "https" {
+		env["DD_TRACE_AGENT_URL"] = strings.Replace(u.String(), "http://localhost:8126", agent, 1)
+		return env
 	}
-	cmd := exec.CommandContext(t.Context(), file, "-check")
+	audience := u.Scheme + "://" + u.Host
+	if !strings.HasSuffix(u.Hostname(), ".run.app") {
+		audience = strings.Join(d.audience, " ") // a domain alone is none
+	}
+	front, err := emulator.StartFrontEnd(emulator.FrontEndOptions{Backend: agent, Metadata: metadata, Audience: audience, Invokers: d.invokers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { front.Close() })
+	env["HTTPS_PROXY"], env["SSL_CERT_FILE"] = standIn(t, u.Hostname(), front.URL())
+	return env
+}
+
+// command is the example, to be run in an environment.
+func command(t *testing.T, env map[string]string, args ...string) *exec.Cmd {
+	t.Helper()
+	file, err := example()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, file)
+	}
+	cmd := exec.CommandContext(t.Context(), file, args...)
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		cmd.Env = append(cmd.Env, k+"="+env[k])
 	}
+	return cmd
+}
+
+// check runs the example with -check as it was deployed.
+func (d deployment) check(t *testing.T) (output string, code int) {
+	t.Helper()
+	agent, err := emulator.StartAgent(emulator.AgentOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { agent.Close() })
+	env := d.world(t, agent.URL())
+	cmd := command(t, env, "-check")
 	printed, _ := cmd.CombinedOutput() // its error is the exit code
-	return strings.ReplaceAll(string(printed), metadata.Host(), "169.254.169.254"), cmd.ProcessState.ExitCode()
+	return strings.ReplaceAll(string(printed), env["GCE_METADATA_HOST"], "169.254.169.254"), cmd.ProcessState.ExitCode()
 }
 
 // standIn serves host's https with what is behind, reached through a proxy. It
