@@ -240,7 +240,7 @@ type measured struct {
 func measure(t *testing.T, r row) measured {
 	m := measured{row: r}
 	ours := r.ours(t)
-	n := calibrate(ours)
+	n := calibrate(t, ours)
 	if r.theirs == nil {
 		for range *rounds {
 			m.ours = append(m.ours, perOp(t, ours, n))
@@ -248,7 +248,7 @@ func measure(t *testing.T, r row) measured {
 		return m
 	}
 	theirs := r.theirs(t)
-	k := calibrate(theirs)
+	k := calibrate(t, theirs)
 	for range *rounds {
 		m.ours = append(m.ours, perOp(t, ours, n))
 		m.theirs = append(m.theirs, perOp(t, theirs, k))
@@ -256,12 +256,14 @@ func measure(t *testing.T, r row) measured {
 	return m
 }
 
-// calibrate returns how often w does its work in about a roundTime.
-func calibrate(w work) int {
+// calibrate returns how often w does its work in about a roundTime of the
+// processor's: by the clock, a busy machine would make rounds too short to be
+// out of their start.
+func calibrate(tb testing.TB, w work) int {
 	for n := 64; ; n *= 2 {
-		start := time.Now()
+		start := cpuTime(tb)
 		w(n)
-		if took := time.Since(start); took > roundTime/2 {
+		if took := cpuTime(tb) - start; took > roundTime/2 {
 			return max(1, int(float64(n)*float64(roundTime)/float64(took)))
 		}
 	}
