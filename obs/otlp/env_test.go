@@ -142,3 +142,32 @@ func TestEnvironment(t *testing.T) {
 		}
 	}
 }
+
+// TestResource: what is known of the platform stands on spans and records alike.
+func TestResource(t *testing.T) {
+	for name, value := range map[string]string{
+		"K_SERVICE": "shop-run", "K_REVISION": "shop-run-00042-abc", "GOOGLE_CLOUD_PROJECT": "acme",
+		"OTEL_RESOURCE_ATTRIBUTES": "team=orders", "DD_GIT_COMMIT_SHA": "c0ffee",
+	} {
+		t.Setenv(name, value)
+	}
+	r := newRig(t, Options{})
+	r.work("x")
+	if err := r.tel.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	spans, records := r.got("span"), r.got("record")
+	for _, rec := range records {
+		if diff := cmp.Diff(spans[0].resource, rec.resource); diff != "" {
+			t.Errorf("%s (-span +record):\n%s", rec.text, diff)
+		}
+	}
+	for key, want := range map[string]string{
+		"service.name": "shop", "faas.name": "shop-run", "faas.version": "shop-run-00042-abc",
+		"cloud.provider": "gcp", "cloud.account.id": "acme", "team": "orders",
+	} {
+		if got := spans[0].resource[key]; got != want {
+			t.Errorf("%s = %q, want %q; in %v", key, got, want, spans[0].resource)
+		}
+	}
+}
