@@ -89,6 +89,11 @@ var rows = []row{
 		injects("kumihimo"), injects("dd-trace-go")},
 	{"P1b", "extract, the same", "dd-trace-go behind an adapter", 0.12,
 		extracts("kumihimo"), extracts("dd-trace-go")},
+	{"A1a", "ID token from memory", "", 60, ourTokens, nil},
+	{"A1b", "ID token from memory", "google.golang.org/api/idtoken", 1.0,
+		ourTokens, googleTokens},
+	{"A1c", "export through the transport that adds it, to a no-op RoundTripper", "the same with oauth2.Transport", 0.50,
+		ourTransport, googleTransport},
 }
 
 func logs(peer string, bound, all int) func(testing.TB) work {

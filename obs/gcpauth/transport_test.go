@@ -361,3 +361,27 @@ func TestBodyErrorIsHandedOn(t *testing.T) {
 		t.Errorf("the error shows the token: %v", err)
 	}
 }
+
+// TestTransportAllocations: the request's copy, the two parts of its header, and
+// the value.
+func TestTransportAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	c := Cached(Static(issue(testAudience, time.Now(), time.Hour)), CacheOptions{Audience: testAudience})
+	answer := &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}
+	tr := &Transport{Source: c, Origin: "https://agent.example", Base: roundTrip(func(*http.Request) (*http.Response, error) { return answer, nil })}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "https://agent.example/v1.0/traces", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/msgpack")
+	n := testing.AllocsPerRun(1000, func() {
+		if _, err := tr.RoundTrip(r); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n > 4 {
+		t.Errorf("%v allocations a request, want 4", n)
+	}
+}
