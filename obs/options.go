@@ -46,6 +46,11 @@ type Options struct {
 	// LogSource adds the source location to every record.
 	LogSource bool
 
+	// LogBareTrace has trace ids written in logs without the project, though it
+	// be known. Default: with it, as Cloud Run's request log has them, below which
+	// Logs Explorer then nests a request's records.
+	LogBareTrace bool
+
 	// LogSitePerSecond is how many records below WARN one place of the code may
 	// write in a second; the next one has the count of those withheld. The
 	// flight recorder keeps these too. Default: any number.

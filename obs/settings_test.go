@@ -298,3 +298,19 @@ func shutDown(t *testing.T, tel *Telemetry) {
 		t.Error(err)
 	}
 }
+
+func TestLogBareTrace(t *testing.T) {
+	var out strings.Builder
+	tel, err := New(t.Context(), Options{LogFormat: "json", LogWriter: &out, ProjectID: "acme", LogBareTrace: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, span := tel.TracerProvider().Tracer("t").Start(t.Context(), "s")
+	tel.Logger().InfoContext(ctx, "m")
+	if want := `"logging.googleapis.com/trace":"` + span.SpanContext().TraceID().String() + `"`; !strings.Contains(out.String(), want) {
+		t.Errorf("want %s in %s", want, &out)
+	}
+	if err := tel.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -24,9 +24,13 @@ type identity struct {
 }
 
 func newIdentity(o Options) *identity {
-	id := &identity{lookup: o.LookupProjectID}
-	if o.ProjectID != "" {
+	id := &identity{}
+	switch {
+	case o.BareTrace:
+	case o.ProjectID != "":
 		id.prefix.Store(tracePrefix(o.ProjectID))
+	default:
+		id.lookup = o.LookupProjectID
 	}
 	labels := make([]pair, 0, len(o.Labels))
 	for _, k := range slices.Sorted(maps.Keys(o.Labels)) {

@@ -94,6 +94,11 @@ type Options struct {
 	ProjectID       string
 	LookupProjectID func() string
 
+	// BareTrace has trace ids written without the project, though it be known:
+	// the form that Google's documentation prefers. Cloud Run's request log has
+	// the long one, and Logs Explorer nests only records whose traces are equal.
+	BareTrace bool
+
 	// Service, Env and Version are Datadog's unified service tags and Error
 	// Reporting's service context. An empty one is left out.
 	Service, Env, Version string

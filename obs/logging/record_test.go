@@ -258,6 +258,25 @@ func TestProjectKnownLater(t *testing.T) {
 	}
 }
 
+// TestBareTrace: who asks for ids without the project gets them, known though
+// it be.
+func TestBareTrace(t *testing.T) {
+	t.Parallel()
+	var buf bytes.Buffer
+	for _, o := range []Options{
+		{BareTrace: true, ProjectID: "acme"},
+		{BareTrace: true, LookupProjectID: func() string { return "acme" }},
+	} {
+		buf.Reset()
+		if err := NewHandler(&buf, &o).Handle(spanCtx(), record(slog.LevelInfo, "m")); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := decode(t, buf.Bytes())["logging.googleapis.com/trace"], "6740000000000000deadbeef01020304"; got != want {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+}
+
 func TestSource(t *testing.T) {
 	t.Parallel()
 	var buf bytes.Buffer
