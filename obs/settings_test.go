@@ -14,6 +14,7 @@ import (
 
 	"github.com/kumihimo/kumihimo/internal/redact"
 	"github.com/kumihimo/kumihimo/obs/gcpauth"
+	"github.com/kumihimo/kumihimo/obs/logging"
 	"github.com/kumihimo/kumihimo/obs/tracing"
 )
 
@@ -299,7 +300,29 @@ func shutDown(t *testing.T, tel *Telemetry) {
 	}
 }
 
+// TestColorVariables: of the two, the one that wants less wins.
+func TestColorVariables(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		env  []string
+		want logging.Color
+	}{
+		{nil, logging.ColorAuto},
+		{[]string{"NO_COLOR=1"}, logging.ColorNever},
+		{[]string{"NO_COLOR="}, logging.ColorAuto}, // as https://no-color.org has it
+		{[]string{"FORCE_COLOR=1"}, logging.ColorAlways},
+		{[]string{"FORCE_COLOR=0"}, logging.ColorAuto},
+		{[]string{"FORCE_COLOR=1", "NO_COLOR=1"}, logging.ColorNever},
+	} {
+		s, err := resolve(Options{}, world(tt.env...), redact.New(nil))
+		if err != nil || s.color != tt.want {
+			t.Errorf("%v: got %v, %v, want %v", tt.env, s.color, err, tt.want)
+		}
+	}
+}
+
 func TestLogBareTrace(t *testing.T) {
+	t.Parallel()
 	var out strings.Builder
 	tel, err := New(t.Context(), Options{LogFormat: "json", LogWriter: &out, ProjectID: "acme", LogBareTrace: true})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"fmt"
 	"log/slog"
 	"os"
@@ -144,6 +145,14 @@ func TestColor(t *testing.T) {
 		}
 		if got := newStyle(&bytes.Buffer{}, tt.color).color; got != tt.want {
 			t.Errorf("%s to a buffer: got %t", tt.name, got)
+		}
+	}
+	if terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0); err == nil { // where there are such
+		defer terminal.Close() //nolint:errcheck // nothing is written to it
+		for _, w := range []io.Writer{terminal, &BufferedWriter{W: terminal}} {
+			if !newStyle(w, ColorAuto).color || newStyle(w, ColorNever).color {
+				t.Errorf("%T: want colours on a terminal, unless there are to be none", w)
+			}
 		}
 	}
 	closed := os.NewFile(^uintptr(0), "nothing")
