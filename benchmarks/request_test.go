@@ -83,13 +83,17 @@ func newOtelchiService(tb testing.TB, w io.Writer, export bool, extra sdktrace.S
 			tb.Logf("shutdown: %v", err)
 		}
 	})
+	return otelchiRouter(tp, w), tp.ForceFlush
+}
+
+func otelchiRouter(tp *sdktrace.TracerProvider, w io.Writer) http.Handler {
 	schema := httplog.SchemaGCP
 	logger := slog.New(&idHandler{slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: schema.ReplaceAttr}), false})
 	return router(
 		otelchi.Middleware(service, otelchi.WithTracerProvider(tp), otelchi.WithPropagators(propagation.TraceContext{}),
 			otelchi.WithRequestMethodInSpanName(true)),
 		httplog.RequestLogger(logger, &httplog.Options{Level: slog.LevelInfo, Schema: schema}),
-	), tp.ForceFlush
+	)
 }
 
 // BenchmarkRequest is one request in process: routing, span, access record.
