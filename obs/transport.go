@@ -71,7 +71,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		span.End()
 	}()
 
-	r = r.Clone(ctx)
+	r = r.Clone(withPeer(ctx, span))
 	inject(ctx, p, r)
 	resp, err := t.base.RoundTrip(r)
 	returned = true
