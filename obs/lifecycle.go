@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -86,6 +87,22 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 // token that it has broken off, and for the last records.
 const unwinding = 40 * time.Millisecond
 
+// sharing is how long Shutdown waits, within its deadline, for a token to be put
+// into Options.TokenCache: for the next of many jobs that each need one.
+const sharing = 500 * time.Millisecond
+
+// timeLeft is until ctx's end, or for ever.
+func timeLeft(ctx context.Context) time.Duration {
+	if ctx.Err() != nil {
+		return 0
+	}
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return math.MaxInt64
+	}
+	return time.Until(deadline)
+}
+
 func (t *Telemetry) stopAll(ctx context.Context) error {
 	errs := []error{t.awaitTasks(ctx)}
 	t.stop()
@@ -98,7 +115,7 @@ func (t *Telemetry) stopAll(ctx context.Context) error {
 	}
 	errs = append(errs, foreign())
 	if t.tokens != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unwinding)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(max(timeLeft(ctx), unwinding), sharing))
 		defer cancel()
 		errs = append(errs, t.tokens.Shutdown(ctx))
 	}

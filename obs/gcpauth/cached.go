@@ -195,8 +195,8 @@ func (c *CachedSource) refuse(t Token) bool {
 	return true
 }
 
-// Shutdown ends the request under way, if there is one, waits for it, and
-// forgets the token. It returns ctx's error if that comes first. Afterwards
+// Shutdown ends the request under way, if there is one, waits for it and until
+// a token that came in just now is shared, and forgets the token. It returns ctx's error if that comes first. Afterwards
 // Token returns an error. Who does not call it leaves nothing behind that lives
 // longer than one request, 10 s.
 func (c *CachedSource) Shutdown(ctx context.Context) error {

@@ -76,7 +76,7 @@ func (c *CachedSource) fly(f *flight, old *kept) {
 		c.land(f, a)
 		again := old != nil && old.token.same(a.token)
 		if a.err == nil && a.fromSource && !again {
-			c.shared.put(ctx, a.token)
+			c.shared.put(context.WithoutCancel(ctx), a.token) // Shutdown waits for it
 		}
 	}()
 	a = c.fetch(ctx, old)

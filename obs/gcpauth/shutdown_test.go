@@ -68,3 +68,34 @@ func TestShutdownCutShort(t *testing.T) {
 		}
 	})
 }
+
+// writesSlowly is a cache that takes a while to write.
+type writesSlowly struct {
+	memory
+}
+
+func (s *writesSlowly) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	select {
+	case <-time.After(cacheTimeout / 2):
+		return s.memory.Set(ctx, key, value, ttl)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// TestShutdownShares: a job that ends as soon as it has a token shares it, or
+// the next one would have to ask again.
+func TestShutdownShares(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cache := &writesSlowly{}
+		c := Cached(minting(t), CacheOptions{Audience: testAudience, Identity: testEmail, Cache: cache})
+		get(t, c)
+		if err := c.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if len(cache.values) != 1 {
+			t.Errorf("%d tokens shared, want 1", len(cache.values))
+		}
+	})
+}
