@@ -1,5 +1,5 @@
-// Package jsonscan finds the parts of JSON that is known to be valid and
-// compact, without decoding it.
+// Package jsonscan finds the parts of JSON that is known to be valid, its
+// encoding too, and compact, without decoding it.
 package jsonscan
 
 import (

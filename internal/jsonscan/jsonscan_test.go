@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -34,7 +35,7 @@ func FuzzEachMember(f *testing.F) {
 	f.Fuzz(func(t *testing.T, src []byte) {
 		var buf bytes.Buffer
 		var want map[string]json.RawMessage
-		if json.Unmarshal(src, &want) != nil || want == nil || json.Compact(&buf, src) != nil {
+		if !utf8.Valid(src) || json.Unmarshal(src, &want) != nil || want == nil || json.Compact(&buf, src) != nil {
 			return
 		}
 		got := map[string]json.RawMessage{}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"unicode/utf8"
 
 	"github.com/kumihimo/kumihimo/internal/jsonscan"
 )
@@ -14,7 +15,11 @@ const quotedPlaceholder = `"` + Placeholder + `"`
 // AppendJSON appends src, which is valid and compact JSON, with the values of
 // secret keys replaced at any depth: texts, objects and arrays, for what counts
 // or switches is no secret. Numbers are appended by number, unless it is nil.
+// Invalid UTF-8, which a json.RawMessage can bring along, becomes U+FFFD.
 func (r *Redactor) AppendJSON(b, src []byte, number func(b, n []byte) []byte) []byte {
+	if !utf8.Valid(src) {
+		src = bytes.ToValidUTF8(src, []byte("\ufffd"))
+	}
 	for i := 0; i < len(src); {
 		end := i + 1
 		switch c := src[i]; {

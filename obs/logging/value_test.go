@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -120,6 +121,7 @@ var edges = []struct {
 	{"invalid MarshalJSON", slog.Any("k", rubbish{}), nil, ""},
 	{"invalid RawMessage", slog.Any("k", json.RawMessage("{\n")), nil, ""},
 	{"RawMessage on lines", slog.Any("k", json.RawMessage("{\n\"a\" :\n1 }")), map[string]any{"a": json.Number("1")}, `{"a":1}`},
+	{"RawMessage with invalid UTF-8", slog.Any("k", json.RawMessage("{\"a\xb7\":\"\xff\"}")), map[string]any{"a\ufffd": "\ufffd"}, ""},
 	{"channel", slog.Any("k", make(chan int)), "!ERROR: json: unsupported type: chan int", ""},
 	{"func", slog.Any("k", func() {}), "!ERROR: json: unsupported type: func()", ""},
 	{"complex", slog.Any("k", 1i), "!ERROR: json: unsupported type: complex128", ""},
@@ -145,6 +147,9 @@ func TestEdgeValues(t *testing.T) {
 			t.Run(fmt.Sprint(tt.name, "/", level), func(t *testing.T) {
 				t.Parallel()
 				for way, line := range ways(t, NewHandler, level, tt.attr) {
+					if !utf8.Valid(line) {
+						t.Errorf("%s: invalid UTF-8 in %q", way, line)
+					}
 					m := decode(t, line)
 					if m["message"] != "m" {
 						t.Errorf("%s: message is %v", way, m["message"])
