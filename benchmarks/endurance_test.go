@@ -51,18 +51,25 @@ type verdict struct {
 }
 
 var ordeals = map[string]struct {
+	what       string
 	load       func(*testing.T, *obs.Telemetry, *verdict)
 	queueBytes int64
 	agent      func(testing.TB) string
 	check      func(*testing.T, verdict)
 	grace      time.Duration // of Shutdown; 0: 30 s
 }{
-	"burst":            {load: burst(20_000), queueBytes: 16 << 20, agent: healthyAgent, check: allSent(20_000)},
-	"burst-slow-agent": {load: burst(10_000), queueBytes: 16 << 20, agent: slowAgent, check: allSent(10_000)},
-	"million-spans":    {load: oneTrace(1_000_000), queueBytes: 16 << 20, agent: healthyAgent, check: accounted(1_000_001)},
-	"hung-agent":       {load: burst(1_000), queueBytes: 16 << 20, agent: hungAgent, check: stoppedInTime, grace: hungGrace},
-	"steady-healthy":   {load: steady, queueBytes: 2 << 20, agent: healthyAgent, check: steadyRun},
-	"steady-dead":      {load: steady, queueBytes: 2 << 20, agent: deadAgent, check: steadyRun},
+	"burst": {what: "20,000 traces of one span as fast as it goes, one P",
+		load: burst(20_000), queueBytes: 16 << 20, agent: healthyAgent, check: allSent(20_000)},
+	"burst-slow-agent": {what: "10,000, and an agent that takes 200 ms a request",
+		load: burst(10_000), queueBytes: 16 << 20, agent: slowAgent, check: allSent(10_000)},
+	"million-spans": {what: "a trace of 1,000,001 spans as fast as it goes",
+		load: oneTrace(1_000_000), queueBytes: 16 << 20, agent: healthyAgent, check: accounted(1_000_001)},
+	"hung-agent": {what: "1,000 spans, and an agent that never answers: `Shutdown` with a second's grace",
+		load: burst(1_000), queueBytes: 16 << 20, agent: hungAgent, check: stoppedInTime, grace: hungGrace},
+	"steady-healthy": {what: "1,000 spans a second for 20 s, a queue of 2 MiB",
+		load: steady, queueBytes: 2 << 20, agent: healthyAgent, check: steadyRun},
+	"steady-dead": {what: "the same, and no agent",
+		load: steady, queueBytes: 2 << 20, agent: deadAgent, check: steadyRun},
 }
 
 // TestEndurance prints the account, the memory and the processor time of each.
@@ -70,11 +77,18 @@ func TestEndurance(t *testing.T) {
 	if !*endurance {
 		t.Skip("takes minutes; run with -endurance")
 	}
+	var table strings.Builder
+	table.WriteString("| load | spans ended | sent | lost, and counted so | peak memory | queue at most | CPU |\n|---|---|---|---|---|---|---|\n")
 	for _, name := range []string{"burst", "burst-slow-agent", "million-spans", "hung-agent"} {
-		t.Run(name, func(t *testing.T) { ordeals[name].check(t, runOrdeal(t, name)) })
+		t.Run(name, func(t *testing.T) {
+			v := runOrdeal(t, name)
+			ordeals[name].check(t, v)
+			table.WriteString(v.row(ordeals[name].what))
+		})
 	}
 	t.Run("agent down for good", func(t *testing.T) {
 		healthy, dead := runOrdeal(t, "steady-healthy"), runOrdeal(t, "steady-dead")
+		table.WriteString(healthy.row(ordeals["steady-healthy"].what) + dead.row(ordeals["steady-dead"].what))
 		steadyRun(t, healthy)
 		steadyRun(t, dead)
 		if limit := int64(2 << 20); dead.PeakQueue > limit*11/10 || dead.PeakQueue < limit*9/10 {
@@ -82,6 +96,19 @@ func TestEndurance(t *testing.T) {
 		}
 		t.Logf("processor time with a dead agent: %.2f of a healthy one's", float64(dead.CPU)/float64(healthy.CPU))
 	})
+	if *update && !t.Failed() {
+		writeSection(t, benchmarksDoc, "endurance", table.String())
+	}
+}
+
+// row is v's line of the table.
+func (v verdict) row(what string) string {
+	s, queue := v.Spans, "–" // looked at by the steady loads alone
+	if v.PeakQueue > 0 {
+		queue = fmt.Sprintf("%.2f MiB", float64(v.PeakQueue)/(1<<20))
+	}
+	return fmt.Sprintf("| %s | %d | %d | %d | %.0f MiB | %s | %.2f s |\n",
+		what, s.Ended, s.Sent, s.Dropped.Total(), float64(v.PeakRSS)/1024, queue, v.CPU.Seconds())
 }
 
 func runOrdeal(t *testing.T, name string) (v verdict) {
