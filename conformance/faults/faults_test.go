@@ -142,7 +142,7 @@ func (t times) faults() []fault {
 		{name: "reset in the middle of the body", do: resetBefore},
 		{name: "reset after the agent took it", do: resetAfter, twice: true},
 		{name: "hangs for 12 s", do: hang(t.hang), twice: true, quiet: true},
-		{name: "400", do: status(400), reason: "rejected"},
+		{name: "400", do: status(400), reason: "rejected", quiet: true},
 		{name: "1 of 100 spans has invalid UTF-8, no fault", invalid: true},
 		{name: "one span of 12 MB, the agent takes 10", do: limit, forever: true, huge: true, quiet: true},
 		{name: "never answers, then shutdown", do: hang(time.Hour), forever: true, reason: "shutdown"},
