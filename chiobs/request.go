@@ -26,7 +26,7 @@ type request struct {
 	outlet
 	*facts  // nil if nobody wants to know
 	handler *handler
-	routing *chi.Context    // where the router is still to come
+	routing *chi.Context    // nil without a router
 	ctx     context.Context // carries the span
 	r       *http.Request   // as handed to the next handler
 	span    trace.Span
@@ -48,12 +48,13 @@ type facts struct {
 }
 
 // Value returns what belongs to the request, besides what its outer context has.
+// Routers ask for the routing context again and again.
 func (q *request) Value(key any) any {
 	switch {
-	case key == any(requestKey{}):
-		return q
 	case q.routing != nil && key == any(chi.RouteCtxKey):
 		return q.routing
+	case key == any(requestKey{}):
+		return q
 	}
 	return q.Context.Value(key)
 }

@@ -9,13 +9,14 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// routing returns a routing context for ctx if the router is still to come: the
-// router then uses it, and the route can be read from it afterwards. It does so
-// only for a router called directly: a handler in between may run the router on
-// another goroutine, and a routing context has one owner.
+// routing returns the routing context of ctx. If the router is still to come it
+// makes one: the router then uses it, and the route can be read from it
+// afterwards. It does so only for a router called directly: a handler in
+// between may run the router on another goroutine, and a routing context has
+// one owner.
 func (h *handler) routing(ctx context.Context) *chi.Context {
-	if h.routes == nil || chi.RouteContext(ctx) != nil {
-		return nil
+	if found := chi.RouteContext(ctx); found != nil || h.routes == nil {
+		return found
 	}
 	rctx := chi.NewRouteContext()
 	rctx.Routes = h.routes
