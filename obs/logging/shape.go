@@ -68,7 +68,7 @@ type reader struct {
 // begin is called before the first key.
 func (r *reader) begin(s *callSite) {
 	r.shape, r.read = s.shapes.current.Load(), 0
-	r.differs, r.learning = false, r.shape == nil && s.shapes.tried.Load() < maxShapes
+	r.differs, r.learning = false, r.shape == nil
 }
 
 // next returns the key that the shape has next, if that is name, or nil.
