@@ -141,8 +141,9 @@ func splitAttributes(opts []trace.SpanStartOption) (attrs []attribute.KeyValue, 
 func attributesOf(one []trace.SpanStartOption) []attribute.KeyValue {
 	switch o := one[0].(type) {
 	case *obsctx.StartAttributes:
-		// A request's span gets some more at its end.
-		return append(make([]attribute.KeyValue, 0, len(o.Attrs)+4), o.Attrs...)
+		// A request's span gets six more at its end: with room for fewer it
+		// would grow to twice its size.
+		return append(make([]attribute.KeyValue, 0, len(o.Attrs)+7), o.Attrs...)
 	case trace.EventOption: // or a timestamp
 		c := trace.NewSpanStartConfig(one...)
 		return c.Attributes()
