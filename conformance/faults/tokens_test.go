@@ -179,7 +179,7 @@ func (p *program) send(ctx context.Context, tel *obs.Telemetry, w work, log *lin
 		tel.Flush(waiting) //nolint:errcheck // it is tried again
 	}
 	r.Last = time.Since(began)
-	for !log.has(says) && waiting.Err() == nil {
+	for !log.has(says) && !log.has(tooSlow) && waiting.Err() == nil {
 		time.Sleep(10 * time.Millisecond)
 	}
 	shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.Grace)
