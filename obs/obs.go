@@ -161,7 +161,7 @@ func (t *Telemetry) buildLogs(opts Options, red *redact.Redactor) {
 	}
 	logOpts := &logging.Options{
 		Filter: s.filter, AddSource: opts.LogSource, SitePerSecond: opts.LogSitePerSecond,
-		ProjectID: s.projectID, LookupProjectID: t.project.ID, BareTrace: opts.LogBareTrace,
+		ProjectID: s.projectID, LookupProjectID: t.project.ID, BareTrace: opts.LogBareTrace, SpanName: opts.LogSpanName,
 		Service: s.service, Env: s.env, Version: s.version,
 		Redactor: red, Color: s.color,
 		Braid: newBraid(opts), Flight: t.flight,

@@ -51,6 +51,10 @@ type Options struct {
 	// Logs Explorer then nests a request's records.
 	LogBareTrace bool
 
+	// LogSpanName adds "span.name" to the records of LogWriter: the name that
+	// the span of their context has by then.
+	LogSpanName bool
+
 	// LogSitePerSecond is how many records below WARN one place of the code may
 	// write in a second; the next one has the count of those withheld. The
 	// flight recorder keeps these too. Default: any number.

@@ -337,3 +337,38 @@ func TestLogBareTrace(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestLogSpanName(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ format, want, own string }{
+		{"json", `"span.name":"order.load"`, `"span.name":"mine"`},
+		{"text", "span.name=order.load", "span.name=mine"},
+	} {
+		var out strings.Builder
+		tel, err := build(t.Context(), Options{LogFormat: tt.format, LogWriter: &out, LogSpanName: true}, world("DD_TRACE_STARTUP_LOGS=false"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, span := tel.TracerProvider().Tracer("t").Start(t.Context(), "first")
+		span.SetName("order.load")
+		tel.Logger().InfoContext(ctx, "m", "n", 1)
+		tel.Logger().InfoContext(ctx, "m", "n", 1)
+		if n := strings.Count(out.String(), tt.want); n != 2 {
+			t.Errorf("%s: %d of 2 records have %s: %s", tt.format, n, tt.want, &out)
+		}
+		out.Reset()
+		tel.Logger().With("span.name", "mine").InfoContext(ctx, "m")
+		tel.Logger().InfoContext(ctx, "m", "span.name", "mine")
+		if n := strings.Count(out.String(), tt.own); n != 2 || strings.Contains(out.String(), tt.want) {
+			t.Errorf("%s: want %s alone: %s", tt.format, tt.own, &out)
+		}
+		out.Reset()
+		tel.Logger().Info("m")
+		if strings.Contains(out.String(), "span.name") {
+			t.Errorf("%s: a name without a span: %s", tt.format, &out)
+		}
+		if err := tel.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}

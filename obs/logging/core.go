@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // maxPooled is the capacity up to which a line's buffer is used again.
@@ -51,6 +53,18 @@ func (c *core) release(l *line) {
 	}
 	l.reset()
 	c.lines.Put(l)
+}
+
+// spanName returns the name of ctx's span as an attribute, if that is wanted
+// and the span can tell it.
+func (c *core) spanName(ctx context.Context) (a slog.Attr, ok bool) {
+	if !c.opts.SpanName {
+		return a, false
+	}
+	if span, ok := trace.SpanFromContext(ctx).(interface{ Name() string }); ok {
+		return slog.String("span.name", span.Name()), true
+	}
+	return a, false
 }
 
 // write writes b at once, or leaves it to the buffer.

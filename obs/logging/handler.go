@@ -97,6 +97,9 @@ func (h *jsonHandler) appendRecord(ctx context.Context, l *line, r *slog.Record,
 
 	root := scope{root: true}
 	h.appendFields(ctx, l, &root)
+	if name, ok := h.spanName(ctx); ok {
+		l.appendNew(&root, &name)
+	}
 	h.appendAttrs(l, &root, r)
 	if l.reader.learning || l.reader.differs {
 		l.reader.end(site, r.Message, member)

@@ -99,6 +99,10 @@ type Options struct {
 	// the long one, and Logs Explorer nests only records whose traces are equal.
 	BareTrace bool
 
+	// SpanName adds the name that the span of the record's context has by then,
+	// as "span.name". A field of that name wins.
+	SpanName bool
+
 	// Service, Env and Version are Datadog's unified service tags and Error
 	// Reporting's service context. An empty one is left out.
 	Service, Env, Version string

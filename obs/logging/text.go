@@ -170,6 +170,9 @@ func (h *textHandler) appendRecord(ctx context.Context, l *line, r *slog.Record,
 		sc.adopt(0, &form.table, len(l.buf))
 		l.buf = append(l.buf, form.buf...)
 	}
+	if name, ok := h.spanName(ctx); ok {
+		h.appendAttr(l, &sc, name)
+	}
 	l.override(&sc, &h.table, h.buf)
 	sc.prefix, sc.secret, sc.root = h.prefix, h.secret, h.prefix == ""
 	l.record = true
