@@ -2,6 +2,7 @@ package logging
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/kumihimo/kumihimo/internal/redact"
@@ -19,7 +20,9 @@ const (
 )
 
 // A shape is what the records of a call site have in common: the message and
-// the keys in their order are literals, as a rule. It is immutable.
+// the keys in their order are literals, as a rule. It is immutable, and its
+// texts are its own: what a record is of may lie in a buffer that is used again,
+// and a key remembered by its address would then stand for another's value.
 type shape struct {
 	message string
 	member  []byte // message, as the member; nil: it is too long
@@ -28,7 +31,7 @@ type shape struct {
 
 // A key is an attribute's.
 type key struct {
-	name  string             // the attribute's own, so that literals compare by address
+	name  string
 	text  string             // in quotes, and a colon; "" if more is to be known: it is reserved, or a secret's
 	short [maxShortText]byte // text, if there is room
 	hash  uint64
@@ -38,7 +41,7 @@ type key struct {
 const maxShortText = 24
 
 func newKey(red *redact.Redactor, name string) key {
-	k := key{name: name}
+	k := key{name: strings.Clone(name)}
 	if name != "" && !reserved(name) && !red.Key(name) {
 		text, _, hash := appendKey(nil, false, name)
 		k.text, k.hash = string(text), hash
@@ -100,7 +103,7 @@ func (r *reader) end(s *callSite, message string, member []byte) {
 	case r.learning:
 		made := &shape{keys: r.learned}
 		if len(message) <= maxShapeText {
-			made.message, made.member = message, slices.Clone(member)
+			made.message, made.member = strings.Clone(message), slices.Clone(member)
 		}
 		s.shapes.current.Store(made)
 		s.shapes.tried.Add(1)

@@ -172,8 +172,9 @@ func (l *line) appendGroup(sc *scope, name string, known *key, attrs []slog.Attr
 	l.add(sc, start, size, sum)
 }
 
-// appendObject appends attrs as the object of a key, a secret's or not. It reports false, and what
-// it appended is to be dropped, if all of them are empty.
+// appendObject appends attrs as the object of a key, a secret's or not. It
+// reports false, and what it appended is to be dropped, if all of them are
+// empty.
 func (l *line) appendObject(sc *scope, secret bool, attrs []slog.Attr) bool {
 	l.buf = append(l.buf, '{')
 	open := len(l.buf)
