@@ -144,11 +144,10 @@ func attributesOf(one []trace.SpanStartOption) []attribute.KeyValue {
 		// A request's span gets six more at its end: with room for fewer it
 		// would grow to twice its size.
 		return append(make([]attribute.KeyValue, 0, len(o.Attrs)+7), o.Attrs...)
-	case trace.EventOption: // or a timestamp
+	default: // also an option of another's type around it
 		c := trace.NewSpanStartConfig(one...)
 		return c.Attributes()
 	}
-	return nil
 }
 
 // add adds kv or reports that it is for the SDK to add. The caller holds the

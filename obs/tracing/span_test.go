@@ -86,6 +86,9 @@ func manyAttributes(n int) (kvs []attribute.KeyValue) {
 	return kvs
 }
 
+// wrappedOption is one that does not say what it is for.
+type wrappedOption struct{ oteltrace.SpanStartOption }
+
 // TestSpanIsTheSDKs: whatever is done to a span, processors read what they
 // would of the SDK's.
 func TestSpanIsTheSDKs(t *testing.T) {
@@ -110,6 +113,7 @@ func TestSpanIsTheSDKs(t *testing.T) {
 		{"attributes first", on(nothing, with(str("a", "1"), str("b", "2")), kind)},
 		{"attributes last", on(nothing, kind, with(str("a", "1"), str("b", "2")))},
 		{"attributes in between", on(nothing, with(str("a", "1")), kind, with(str("b", "2")), oteltrace.WithTimestamp(time.Unix(1e9, 0)), with(str("a", "3")))},
+		{"attributes in an option of another's", on(nothing, with(str("a", "1")), wrappedOption{with(str("b", "2"))}, kind)},
 		{"an attribute twice at once", on(nothing, with(str("a", "1"), str("b", "2"), str("a", "3")))},
 		{"an attribute twice", on(func(s oteltrace.Span) {
 			s.SetAttributes(str("a", "2"), attribute.Int("b", 1))
