@@ -41,9 +41,11 @@ func (h *handler) refine(q *request, r *http.Request) {
 		}
 		return
 	}
-	if q.facts == nil { // as yet nobody wanted to know
-		q.facts = new(facts)
-		q.learn(r)
+	if nobodyAsks(q.handler.settings, &q.outlet) && q.late.Load() == nil {
+		late := new(facts)
+		q.learn(late, r)
+		q.w.started.Store(&late.started)
+		q.late.Store(late)
 	}
 	q.holder.refine(h.settings, h.skips(r, q.logger))
 	attrs := appendHeaders(nil, h.settings.requestHeaders, r.Header)

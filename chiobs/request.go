@@ -24,7 +24,7 @@ import (
 type request struct {
 	context.Context // the middleware's own, with the caller's trace
 	outlet
-	*facts  // nil if nobody wants to know
+	*facts  // nil if nobody wants to know; report looks for those of late
 	handler *handler
 	routing *chi.Context    // nil without a router
 	ctx     context.Context // carries the span
@@ -33,7 +33,8 @@ type request struct {
 	flight  *flight.Flight // of the records that are withheld
 	w       responseWriter
 	holder  holder
-	body    *countedBody // nil if its length was declared
+	body    *countedBody          // nil if its length was declared
+	late    atomic.Pointer[facts] // of an inner middleware that wants to know, maybe on another goroutine
 }
 
 // facts are what is known of a request before a handler can change it.
@@ -59,9 +60,14 @@ func (q *request) Value(key any) any {
 	return q.Context.Value(key)
 }
 
+// nobodyAsks reports whether the facts of a request are of no use.
+func nobodyAsks(s *settings, o *outlet) bool {
+	return o.disabled && s.Access >= AccessOff && s.OnStart == nil && len(s.onEnd) == 0
+}
+
 func newRequest(ctx context.Context, h *handler, w http.ResponseWriter, p pipeline) *request {
 	var q *request
-	if s := h.settings; p.disabled && s.Access >= AccessOff && s.OnStart == nil && len(s.onEnd) == 0 {
+	if nobodyAsks(h.settings, &p.outlet) {
 		q = new(request)
 	} else {
 		known := &struct {
@@ -83,7 +89,8 @@ func newRequest(ctx context.Context, h *handler, w http.ResponseWriter, p pipeli
 func (q *request) start(r *http.Request, caller trace.SpanContext, recorder *flight.Recorder) {
 	s := q.holder.settings
 	if q.facts != nil {
-		q.learn(r)
+		q.learn(q.facts, r)
+		q.w.started.Store(&q.started)
 		q.holder.added = q.appendAsked(s, r)
 	}
 	ctx := q.answerIDs(q.startSpan(r, caller), s, r)
@@ -135,19 +142,18 @@ func (q *request) done(x *scratch) {
 	}
 }
 
-// learn notes the facts.
-func (q *request) learn(r *http.Request) {
-	q.started = time.Now()
-	q.w.started = &q.started
+// learn notes the facts in f.
+func (q *request) learn(f *facts, r *http.Request) {
+	f.started = time.Now()
 	s := q.handler.settings
-	q.name = s.methodName(r.Method)
-	q.peer, q.peerPort = peer(r.RemoteAddr)
-	client, proxied := s.client(q.peer, r.Header)
-	q.secure = isSecure(r)
-	q.host = clean(hostOf(r, proxied))
-	q.path = clean(r.URL.EscapedPath())
-	q.query = clean(q.redactor.Query(r.URL.RawQuery))
-	q.record = logging.HTTPRequest{
+	f.name = s.methodName(r.Method)
+	f.peer, f.peerPort = peer(r.RemoteAddr)
+	client, proxied := s.client(f.peer, r.Header)
+	f.secure = isSecure(r)
+	f.host = clean(hostOf(r, proxied))
+	f.path = clean(r.URL.EscapedPath())
+	f.query = clean(q.redactor.Query(r.URL.RawQuery))
+	f.record = logging.HTTPRequest{
 		Method:      clean(r.Method),
 		RequestSize: max(r.ContentLength, 0),
 		UserAgent:   clean(only(r.Header["User-Agent"])),
@@ -192,6 +198,9 @@ func (q *request) finish() {
 // no longer become an event of the span, which has it already.
 func (q *request) report(e ending, p any) {
 	defer q.flight.End(e.failed)
+	if q.facts == nil {
+		q.facts = q.late.Load()
+	}
 	if q.facts == nil {
 		q.holder.seal()
 		q.span.End()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,8 +23,8 @@ type responseWriter struct {
 	tooLate  bool // an http.TimeoutHandler further out has answered
 	returned bool // the handler has
 
-	started   *time.Time    // when the request was; nil if nobody asks for firstByte
-	firstByte time.Duration // after started, the answer did
+	started   atomic.Pointer[time.Time] // when the request was; nil if nobody asks for firstByte
+	firstByte time.Duration             // after started, the answer did
 }
 
 func (w *responseWriter) Header() http.Header         { return w.inner.Header() }
@@ -41,8 +42,8 @@ func (w *responseWriter) WriteHeader(status int) {
 func (w *responseWriter) decide(status int) {
 	if w.status == 0 {
 		w.status = status
-		if w.firstByte == 0 && w.started != nil {
-			w.firstByte = time.Since(*w.started)
+		if started := w.started.Load(); started != nil && w.firstByte == 0 {
+			w.firstByte = time.Since(*started)
 		}
 	}
 }
