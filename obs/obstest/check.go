@@ -3,6 +3,7 @@ package obstest
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,9 +31,16 @@ import (
 // above all, Check waits for up to 5 s until what is recorded is what is wanted.
 func (r *Recorder) Check(want string) error {
 	r.t.Helper()
+	return r.await(func() error { return r.compare(want) })
+}
+
+// await asks until there is no error, or nothing that may still change it: no
+// span is open, or the time is over.
+func (r *Recorder) await(ask func() error) error {
+	r.t.Helper()
 	for wait := time.Millisecond; ; wait *= 2 {
 		settled := !r.anyOpen()
-		err := r.compare(want)
+		err := ask()
 		if err == nil || settled || wait > checkWait {
 			return err
 		}
@@ -67,10 +75,48 @@ func (r *Recorder) Want(tree string) {
 	}
 }
 
-// Golden compares what was recorded, whole, with a file. Times are left out;
-// ids, durations and ports are replaced by names. If the test binary has a flag
-// -update and it is set, the file is written instead.
+// CheckGolden compares what was recorded, whole, with a file, and returns an
+// error that shows where they differ. Times are left out; ids, durations and
+// ports are replaced by names. If the test binary has a flag -update and it is
+// set, the file is written instead. It waits for open spans as Check does.
+func (r *Recorder) CheckGolden(path string) error {
+	r.t.Helper()
+	if f := flag.Lookup("update"); f != nil && f.Value.String() == "true" {
+		_ = r.await(func() error { // what is open after that is for the test's end to say
+			if r.anyOpen() {
+				return errors.New("spans are open")
+			}
+			return nil
+		})
+		return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(r.whole()), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("%w (go test -update writes it, where the test defines that flag)", err)
+	}
+	return r.await(func() error {
+		got := r.whole()
+		if got == string(want) {
+			return nil
+		}
+		w, g := strings.Split(string(want), "\n"), strings.Split(got, "\n")
+		var d strings.Builder
+		was, is := func(i int) string { return w[i] }, func(j int) string { return g[j] }
+		diff(&d, len(w), len(g), func(i, j int) bool { return w[i] == g[j] }, was, is, is)
+		return fmt.Errorf("%s differs (- file, + recorded; go test -update writes it anew):\n%s", path, strings.TrimRight(d.String(), " \n"))
+	})
+}
+
+// Golden is [Recorder.CheckGolden], and fails the test with its error.
 func (r *Recorder) Golden(path string) {
+	r.t.Helper()
+	if err := r.CheckGolden(path); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// whole is what was recorded, normalized.
+func (r *Recorder) whole() string {
 	r.t.Helper()
 	traces := r.Traces()
 	ids := idsOf(traces)
@@ -78,24 +124,7 @@ func (r *Recorder) Golden(path string) {
 	for _, l := range lines(traces) {
 		b.WriteString(l.normalized(ids).String() + "\n")
 	}
-	if f := flag.Lookup("update"); f != nil && f.Value.String() == "true" {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(b.String()), 0o644)); err != nil {
-			r.t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		r.t.Fatalf("%v (go test -update writes it, where the test defines that flag)", err)
-	}
-	if string(want) == b.String() {
-		return
-	}
-	w, g := strings.Split(string(want), "\n"), strings.Split(b.String(), "\n")
-	var d strings.Builder
-	was, is := func(i int) string { return w[i] }, func(j int) string { return g[j] }
-	diff(&d, len(w), len(g), func(i, j int) bool { return w[i] == g[j] }, was, is, is)
-	r.t.Errorf("%s differs (- file, + recorded; go test -update writes it anew):\n%s", path, &d)
+	return b.String()
 }
 
 // wanted is a line of the tree to compare with.

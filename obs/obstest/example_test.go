@@ -157,6 +157,16 @@ func ExampleRecorder_Golden() {
 	//  <nil>
 }
 
+func ExampleRecorder_CheckGolden() {
+	t := &aTest{}
+	defer t.end()
+	rec := obstest.New(t)
+	_ = pay(rec.Context(), "o7")
+	fmt.Println(rec.CheckGolden("testdata/pay.golden"))
+	// Output:
+	// <nil>
+}
+
 // The three parts, wired: what a program's variables point it at.
 func ExampleStartCloud() {
 	t := &aTest{}

@@ -9,9 +9,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 	"go.opentelemetry.io/otel"
@@ -21,7 +24,7 @@ import (
 	"github.com/kumihimo/kumihimo/obs/obstest"
 )
 
-var _ = flag.Bool("update", false, "write the golden files")
+var update = flag.Bool("update", false, "write the golden files")
 
 // tracer is got at package level, as libraries do: before any recorder is.
 var tracer = otel.Tracer("shop")
@@ -152,6 +155,64 @@ func TestGolden(t *testing.T) {
 	slog.WarnContext(ctx, "late", "carrier", map[string]any{"name": "a b", "latency": "3 days"}, "trace", rec.Traces()[0].ID)
 	span.End(nil)
 	rec.Golden("testdata/checkout.golden")
+}
+
+// TestGoldenDiffers: in the form that returns an error, and in the other.
+func TestGoldenDiffers(t *testing.T) {
+	t.Parallel()
+	if *update {
+		t.Skip("files are written")
+	}
+	path := filepath.Join(t.TempDir(), "old.golden")
+	if err := os.WriteFile(path, []byte("charge\nrefund\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := newFailing(t)
+	rec := obstest.New(f)
+	_, span := tracer.Start(rec.Context(), "charge")
+	span.End()
+	want := path + " differs (- file, + recorded; go test -update writes it anew):\n    charge\n  - refund"
+	if err := rec.CheckGolden(path); err == nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+	if err := rec.CheckGolden(path + "x"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if f.Failed() {
+		t.Errorf("CheckGolden fails the test: %s", &f.said)
+	}
+	rec.Golden(path)
+	if said := f.end(); !strings.HasPrefix(said, want) {
+		t.Errorf("got %s\nwant %s", said, want)
+	}
+}
+
+// TestLateSpan: a span that ends after the test has begun to ask, as a server's
+// after its answer.
+func TestLateSpan(t *testing.T) {
+	t.Parallel()
+	golden := filepath.Join(t.TempDir(), "late.golden")
+	if err := os.WriteFile(golden, []byte("late\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, ask := range map[string]func(*testing.T, *obstest.Recorder, string){
+		"Want":   func(_ *testing.T, rec *obstest.Recorder, _ string) { rec.Want("late") },
+		"Golden": func(_ *testing.T, rec *obstest.Recorder, _ string) { rec.Golden(golden) },
+		"Span":   func(_ *testing.T, rec *obstest.Recorder, _ string) { rec.Span("late") },
+		"Trace": func(t *testing.T, rec *obstest.Recorder, id string) {
+			if got := rec.Trace(id); len(got.Roots) != 1 || got.Roots[0].Name != "late" {
+				t.Errorf("got %s", got)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rec := obstest.New(t)
+			_, span := tracer.Start(rec.Context(), "late")
+			time.AfterFunc(20*time.Millisecond, func() { span.End() })
+			ask(t, rec, span.SpanContext().TraceID().String())
+		})
+	}
 }
 
 // failing is a test that notes what it is told.

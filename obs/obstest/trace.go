@@ -210,33 +210,46 @@ func (t *Trace) start() time.Time {
 }
 
 // Trace returns the trace of an id, as a trace.TraceID or a header prints it,
-// or fails the test.
+// or fails the test. It waits for open spans as Check does.
 func (r *Recorder) Trace(id string) *Trace {
 	r.t.Helper()
-	var known []string
-	for _, t := range r.Traces() {
-		if t.ID == id {
-			return t
+	var found *Trace
+	if err := r.await(func() error {
+		var known []string
+		for _, t := range r.Traces() {
+			if t.ID == id {
+				found = t
+				return nil
+			}
+			known = append(known, t.ID)
 		}
-		known = append(known, t.ID)
+		return fmt.Errorf("obstest: no trace %q, there are %q", id, known)
+	}); err != nil {
+		r.t.Fatal(err)
 	}
-	r.t.Fatalf("obstest: no trace %q, there are %q", id, known)
-	return nil
+	return found
 }
 
-// Span returns the one span of a name, or fails the test.
+// Span returns the one span of a name, or fails the test. It waits for open
+// spans as Check does.
 func (r *Recorder) Span(name string) *Span {
 	r.t.Helper()
 	var found []*Span
-	for _, t := range r.Traces() {
-		t.walk(func(s *Span) {
-			if s.Name == name {
-				found = append(found, s)
-			}
-		})
-	}
-	if len(found) != 1 {
-		r.t.Fatalf("obstest: %d spans are named %q, want one\n%s", len(found), name, r)
+	if err := r.await(func() error {
+		found = nil
+		for _, t := range r.Traces() {
+			t.walk(func(s *Span) {
+				if s.Name == name {
+					found = append(found, s)
+				}
+			})
+		}
+		if len(found) != 1 {
+			return fmt.Errorf("obstest: %d spans are named %q, want one\n%s", len(found), name, r)
+		}
+		return nil
+	}); err != nil {
+		r.t.Fatal(err)
 	}
 	return found[0]
 }
