@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/attribute"
@@ -104,6 +105,38 @@ func TestLoggerProvider(t *testing.T) {
 	}
 	if err := tel.Shutdown(t.Context()); err == nil || !strings.Contains(err.Error(), "not all is out") || p.closes != 1 {
 		t.Errorf("shutdown: %v, %d times", err, p.closes)
+	}
+}
+
+// TestBridgeShields: what otelslog does not stand comes to the provider in a form
+// that it does: severities in the API's range, errors with their keys.
+func TestBridgeShields(t *testing.T) {
+	t.Parallel()
+	p := &logs{}
+	h := newBridge(p, redact.New(nil))
+	for level, want := range map[slog.Level]string{
+		-1 << 30: "TRACE", -9: "TRACE", -8: "TRACE", slog.LevelDebug: "DEBUG", slog.LevelInfo: "INFO", 15: "FATAL4", 16: "FATAL4", 1 << 30: "FATAL4",
+	} {
+		p.lines = nil
+		if err := h.Handle(t.Context(), slog.NewRecord(time.Time{}, level, "m", 0)); err != nil || !slices.Equal(p.lines, []string{want + " m"}) {
+			t.Errorf("level %d: got %q, %v", level, p.lines, err)
+		}
+	}
+	null := slog.Any("cause", error((*typedNil)(nil)))
+	for name, bound := range map[string]slog.Handler{
+		"call": h, "With": h.WithAttrs([]slog.Attr{null}), "group": h.WithGroup("g"),
+	} {
+		p.lines = nil
+		r := slog.NewRecord(time.Time{}, slog.LevelInfo, "m", 0)
+		r.AddAttrs(null, slog.Group("inner", null), slog.Any("list", []error{(*typedNil)(nil)}), slog.Any("second", errors.New("no")))
+		if err := bound.Handle(t.Context(), r); err != nil || len(p.lines) != 1 {
+			t.Fatalf("%s: got %q, %v", name, p.lines, err)
+		}
+		for _, key := range []string{"cause", "inner", "list", "second", "exception.type"} {
+			if !strings.Contains(p.lines[0], key) {
+				t.Errorf("%s: %s is not in %s", name, key, p.lines[0])
+			}
+		}
 	}
 }
 

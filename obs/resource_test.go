@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
@@ -48,6 +49,45 @@ func TestResourceNames(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestResourceOfPlatform: what the platform tells stands on spans, and on the
+// records that leave over OTLP.
+func TestResourceOfPlatform(t *testing.T) {
+	t.Parallel()
+	const google = "dmi=Google Compute Engine"
+	for _, tt := range []struct {
+		name string
+		env  []string
+		want map[string]string
+	}{
+		{"Cloud Run", []string{"K_SERVICE=shop", "K_REVISION=shop-7"},
+			map[string]string{"cloud.platform": "gcp_cloud_run", "faas.name": "shop", "faas.version": "shop-7"}},
+		{"a job", []string{"CLOUD_RUN_JOB=nightly", "CLOUD_RUN_EXECUTION=nightly-x", "CLOUD_RUN_TASK_INDEX=3"},
+			map[string]string{"cloud.platform": "gcp_cloud_run", "faas.name": "nightly", "gcp.cloud_run.job.execution": "nightly-x", "gcp.cloud_run.job.task_index": "3"}},
+		{"a function", []string{"FUNCTION_TARGET=Resize", "K_SERVICE=resize", "K_REVISION=resize-2"},
+			map[string]string{"cloud.platform": "gcp_cloud_functions", "faas.name": "resize", "faas.version": "resize-2"}},
+		{"GKE", []string{google, "KUBERNETES_SERVICE_HOST=h", "HOSTNAME=shop-7d4"},
+			map[string]string{"cloud.platform": "gcp_kubernetes_engine", "k8s.pod.name": "shop-7d4"}},
+		{"a machine", []string{google}, map[string]string{"cloud.platform": "gcp_compute_engine"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			spans, records := tracetest.NewSpanRecorder(), &logs{}
+			tel, _ := newTest(t, Options{Service: "shop", AgentURL: agentServer(t), LoggerProvider: records, SpanProcessors: []sdktrace.SpanProcessor{spans}},
+				append(tt.env, "GOOGLE_CLOUD_PROJECT=acme", "OBS_AGENT_AUTH=none")...)
+			_, span := tel.TracerProvider().Tracer("test").Start(t.Context(), "work")
+			span.End()
+			tt.want["service.name"], tt.want["cloud.provider"], tt.want["cloud.account.id"] = "shop", "gcp", "acme"
+			for of, res := range map[string]*resource.Resource{"spans": spans.Ended()[0].Resource(), "records": records.res} {
+				for key, want := range tt.want {
+					if got, _ := res.Set().Value(attribute.Key(key)); got.String() != want {
+						t.Errorf("%s: %s: got %q, want %q; in %s", of, key, got.String(), want, res)
+					}
+				}
 			}
 		})
 	}
