@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -241,6 +242,50 @@ type fakeClient struct {
 func (f *fakeClient) Get(ctx context.Context, _ string) *redis.StringCmd {
 	f.calls.Add(1)
 	return redis.NewStringResult(f.get(ctx))
+}
+
+// TestClientLoggerByOptionAlone: go-redis has one logger for the whole process.
+// The test is not parallel, so that no other one sets it meanwhile.
+func TestClientLoggerByOptionAlone(t *testing.T) {
+	var programs, ours lines
+	logger := func(w *lines) *slog.Logger {
+		return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	redis.SetLogger(clientLogger{logger(&programs)})
+	t.Cleanup(func() { redis.SetLogger(clientLogger{logger(&clientLog)}) })
+	failing := redis.NewClient(&redis.Options{
+		MaxRetries: noRetries, DialerRetries: 1,
+		Dialer: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody there") },
+	})
+	t.Cleanup(func() { failing.Close() })
+	const line = "nobody there"
+	fail := func() {
+		if err := failing.Ping(t.Context()).Err(); err == nil {
+			t.Error("the client works")
+		}
+	}
+
+	if _, err := New(failing, Options{Key: testKey(1), ClientLogger: logger(&ours)}); err != nil {
+		t.Fatal(err)
+	}
+	fail()
+	before := strings.Count(programs.String(), line)
+	if before == 0 || ours.String() != "" {
+		t.Errorf("after New: the program's logger has %q, the option's %q", programs.String(), ours.String())
+	}
+	for _, o := range []Options{{Key: testKey(1)}, {Key: testKey(1), ClientLogger: logger(&ours)}} {
+		c, err := Open("redis://127.0.0.1:1", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		fail()
+		after := strings.Count(programs.String(), line)
+		if optional := o.ClientLogger != nil; (after == before) != optional || strings.Contains(ours.String(), line) != optional {
+			t.Errorf("after Open, with a logger %v: the program's logger has %q, the option's %q", optional, programs.String(), ours.String())
+		}
+		before = after
+	}
 }
 
 // TestForeignClient bounds a client that heeds no context, and goes easy on it.
