@@ -167,17 +167,20 @@ func TestOneFlight(t *testing.T) {
 			return quick(ctx, n)
 		}
 		c := Cached(s, CacheOptions{})
-		var wg sync.WaitGroup
-		for range 1000 {
-			wg.Go(func() {
-				if _, err := c.Token(t.Context()); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		if s.calls() != 1 {
-			t.Errorf("%d requests for 1000 callers", s.calls())
+		for life := 1; life <= 2; life++ { // without a token, then with one that is just over
+			var wg sync.WaitGroup
+			for range 1000 {
+				wg.Go(func() {
+					if token, err := c.Token(t.Context()); err != nil || token.left(time.Now()) <= 0 {
+						t.Errorf("%v left, %v", token.left(time.Now()), err)
+					}
+				})
+			}
+			wg.Wait()
+			if s.calls() != life {
+				t.Errorf("life %d: %d requests for 1000 callers each", life, s.calls())
+			}
+			time.Sleep(time.Hour)
 		}
 	})
 }
@@ -383,6 +386,29 @@ func TestSuspendedMachine(t *testing.T) {
 		c.current.Store(newKept(first, refreshAge(first.t)))
 		if get(t, c) == first {
 			t.Error("a token that expired in its sleep")
+		}
+	})
+}
+
+// TestClockSetBack renews a token on time, by the monotonic clock, after the
+// other has been set back by two hours.
+func TestClockSetBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := minting(t)
+		c := Cached(s, CacheOptions{})
+		first := get(t, c)
+		first.t.wall = first.t.wall.Add(2 * time.Hour)
+		c.current.Store(newKept(first, refreshAge(first.t)))
+		time.Sleep(40 * time.Minute)
+		if get(t, c) != first || s.calls() != 1 {
+			t.Errorf("another token was asked for after 40 min, with %d requests", s.calls())
+		}
+		time.Sleep(10 * time.Minute)
+		get(t, c)
+		synctest.Wait()
+		if get(t, c) == first || s.calls() != 2 {
+			t.Errorf("no other token after 50 min, with %d requests", s.calls())
 		}
 	})
 }

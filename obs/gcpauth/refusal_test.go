@@ -61,20 +61,24 @@ func TestRefusalAfterTheSecondAttempt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
-	tr := &Transport{Source: &fixed{tokens: []Token{mint(t, 0, time.Hour), other}}, Origin: "https://agent", Base: roundTrip(func(*http.Request) (*http.Response, error) {
-		n++
-		return answer(400+n, nil), nil // 401, then 402; then 403
-	})}
-	for range 2 {
+	for second, want := range map[int]Refusal{
+		401: {Status: 401, Identity: "7", Audience: []string{"a", "b"}},
+		403: {Status: 403, Identity: "7", Audience: []string{"a", "b"}, Role: "roles/run.invoker"},
+		500: {},
+	} {
+		statuses := []int{401, second}
+		tr := &Transport{Source: &fixed{tokens: []Token{mint(t, 0, time.Hour), other}}, Origin: "https://agent", Base: roundTrip(func(*http.Request) (*http.Response, error) {
+			status := statuses[0]
+			statuses = statuses[1:]
+			return answer(status, nil), nil
+		})}
 		resp, err := tr.RoundTrip(httptest.NewRequest("GET", "https://agent/info", nil))
 		if err != nil {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
-	}
-	want := Refusal{Status: 403, Identity: "7", Audience: []string{"a", "b"}, Role: "roles/run.invoker"}
-	if d := cmp.Diff(want, tr.Refusal()); d != "" {
-		t.Errorf("want -, got +:\n%s", d)
+		if d := cmp.Diff(want, tr.Refusal()); d != "" || len(statuses) > 0 {
+			t.Errorf("%d answers left, want -, got +:\n%s", len(statuses), d)
+		}
 	}
 }

@@ -332,3 +332,27 @@ func TestCacheKey(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// TestSharedOlderToken asks the source when what the cache has ends no later
+// than the token that is to be replaced.
+func TestSharedOlderToken(t *testing.T) {
+	t.Parallel()
+	old := mint(t, 20*time.Minute, time.Hour)
+	for _, test := range []struct {
+		name   string
+		shared Token
+		old    *kept
+		want   bool
+	}{
+		{"none in memory", mint(t, 40*time.Minute, time.Hour), nil, true},
+		{"newer", mint(t, 10*time.Minute, time.Hour), &kept{token: old}, true},
+		{"older", mint(t, 40*time.Minute, time.Hour), &kept{token: old}, false},
+		{"the same", old, &kept{token: old}, false},
+		{"older than a refused one", mint(t, 40*time.Minute, time.Hour), &kept{token: old, refused: true}, true},
+		{"the refused one", old, &kept{token: old, refused: true}, false},
+	} {
+		if got := better(test.shared, test.old); got != test.want {
+			t.Errorf("%s: better %v, want %v", test.name, got, test.want)
+		}
+	}
+}
