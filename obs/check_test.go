@@ -460,3 +460,38 @@ func TestCheckAfterAFailure(t *testing.T) {
 		t.Errorf("the agent got %d payloads", n)
 	}
 }
+
+// TestCheckWithATokenInMemory: a source that fails is no more than a warning
+// while the exporter has a token that lets it in.
+func TestCheckWithATokenInMemory(t *testing.T) {
+	t.Parallel()
+	var down atomic.Bool
+	_, env := startCloud(t, emulator.CloudOptions{Metadata: emulator.MetadataServerOptions{Fault: func(w http.ResponseWriter, r *http.Request) bool {
+		if !down.Load() || !strings.HasSuffix(r.URL.Path, "/identity") {
+			return false
+		}
+		w.WriteHeader(503)
+		return true
+	}}})
+	tel, err := build(t.Context(), Options{LogWriter: io.Discard}, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shutDown(t, tel)
+	if _, err := tel.tokens.Token(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	down.Store(true)
+	findings := tel.Check(t.Context())
+	for _, f := range findings {
+		switch {
+		case f.Name == "token" && (f.State != stateWarning || !strings.Contains(f.Detail, "status 503; the one in memory is valid for ")):
+			t.Errorf("token: got %+v", f)
+		case f.Name == "frontend" && f.State != stateOK:
+			t.Errorf("frontend: got %+v", f)
+		}
+	}
+	if err := findings.Err(); err != nil {
+		t.Error(err)
+	}
+}
