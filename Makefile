@@ -17,7 +17,7 @@ lint:
 
 # Writes docs/benchmarks.md, the table of docs/requests.md and the README's table. Takes about ten minutes of a machine that does nothing else.
 bench:
-	cd benchmarks && go test -count=1 -run='^Test(Ratios|Wire|Footprint|Endurance|Behaviour|Load)$$' -v -timeout=60m . -ratios -rounds 40 -endurance -load -update
+	cd benchmarks && go test -count=1 -run='^Test(Ratios|Wire|Footprint|Endurance|Behaviour|Load)$$' -v -timeout=60m . -ratios -rounds 80 -endurance -load -update
 
 # Writes docs/reliability.md: every fault with every exporter, in real time. Takes about five minutes.
 reliability:
