@@ -214,7 +214,8 @@ func (q *Queue) ForceFlush(ctx context.Context) error {
 }
 
 // Shutdown exports what has ended, after a failure without the rest of the
-// pause, and shuts the exporter down, until ctx is done. What is left then, and what ends later, is counted as dropped.
+// pause, and shuts the exporter down, until ctx is done. What is left then, and
+// what ends later, is counted as dropped.
 func (q *Queue) Shutdown(ctx context.Context) error {
 	q.shutdown.Do(func() { q.left = q.stop(ctx) })
 	return q.left

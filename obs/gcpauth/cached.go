@@ -63,9 +63,9 @@ type CacheOptions struct {
 // From three quarters of its life on, the next call of Token asks for another
 // in the background, first of the shared cache, then of the source; while the
 // old token is valid nobody waits, and a source that fails is tried again after
-// 1 to 30 s, or 1 to 5 s once no valid token is left. Callers without a valid token wait for the one request under way,
-// each no longer than its own context. A token's life is its own, counted from
-// the issuer's clock.
+// 1 to 30 s, or 1 to 5 s once no valid token is left. Callers without a valid
+// token wait for the one request under way, each no longer than its own
+// context. A token's life is its own, counted from the issuer's clock.
 //
 // There are no timers: what nobody uses is not renewed.
 func Cached(source TokenSource, o CacheOptions) *CachedSource {
@@ -196,8 +196,8 @@ func (c *CachedSource) refuse(t Token) bool {
 }
 
 // Shutdown ends the request under way, if there is one, waits for it and until
-// a token that came in just now is shared, and forgets the token. It returns ctx's error if that comes first. Afterwards
-// Token returns an error. Who does not call it leaves nothing behind that lives
+// a token that came in just now is shared, and forgets the token. It returns
+// ctx's error if that comes first. Afterwards Token returns an error. Who does not call it leaves nothing behind that lives
 // longer than one request, 10 s.
 func (c *CachedSource) Shutdown(ctx context.Context) error {
 	c.mu.Lock()

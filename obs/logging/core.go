@@ -85,7 +85,8 @@ func (c *core) tryWrite(b []byte) error {
 		_, err := c.buffer.Write(b)
 		return err
 	}
-	c.mu.Lock() // no defer: writeAll does not panic, and each nanosecond here is one for all
+	c.mu.Lock()
+	defer c.mu.Unlock() // a Write may end its goroutine, as that of a test does
 	err := c.writeLine(b)
 	switch {
 	case err != nil:
@@ -93,7 +94,6 @@ func (c *core) tryWrite(b []byte) error {
 	case c.lost > 0 && c.writeLine(c.lossNote(c.lost)) == nil:
 		c.lost = 0
 	}
-	c.mu.Unlock()
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -218,3 +219,27 @@ func TestFieldsEncodedOnce(t *testing.T) {
 type valuerFunc func() slog.Value
 
 func (f valuerFunc) LogValue() slog.Value { return f() }
+
+// TestWriteEndsItsGoroutine: as t.Fatal in a test's Writer does. Others go on
+// to log; with the lock still held this test would wait for ever.
+func TestWriteEndsItsGoroutine(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	fatal := true
+	h := NewHandler(writerFunc(func(p []byte) (int, error) {
+		if fatal {
+			fatal = false
+			runtime.Goexit()
+		}
+		return out.Write(p)
+	}), nil)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		h.Handle(context.Background(), record(slog.LevelInfo, "first")) //nolint:errcheck // does not return
+	}()
+	<-ended
+	if err := h.Handle(context.Background(), record(slog.LevelInfo, "second")); err != nil || !strings.Contains(out.String(), "second") {
+		t.Errorf("got %v, %q", err, &out)
+	}
+}

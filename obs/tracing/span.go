@@ -107,7 +107,7 @@ func (s *span) takeAttributes(opts []trace.SpanStartOption, root *obsctx.Trace) 
 // options.
 func splitAttributes(opts []trace.SpanStartOption) (attrs []attribute.KeyValue, rest []trace.SpanStartOption) {
 	take := func(some []attribute.KeyValue) {
-		if attrs == nil {
+		if attrs == nil { // most often: it is a copy already
 			attrs = some
 		} else {
 			attrs = append(attrs, some...)
@@ -124,15 +124,14 @@ func splitAttributes(opts []trace.SpanStartOption) (attrs []attribute.KeyValue, 
 	rest = opts
 	for i := range opts {
 		some := attributesOf(opts[i : i+1])
+		left := len(rest) < len(opts) // something out
 		switch {
-		case len(some) == 0 && len(rest) < len(opts):
+		case len(some) == 0 && left:
 			rest = append(rest, opts[i])
-		case len(some) > 0 && len(rest) == len(opts):
+		case len(some) > 0 && !left:
 			rest = opts[:i:i] // an append copies
-			fallthrough
-		case len(some) > 0:
-			take(some)
 		}
+		take(some)
 	}
 	return attrs, rest
 }

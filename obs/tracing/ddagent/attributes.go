@@ -91,8 +91,10 @@ func (e *encoder) attribute(b []byte, k *keyInfo, v *attribute.Value) []byte {
 		b = appendKey(append(b, kindInt), k)
 		return binary.LittleEndian.AppendUint64(b, n)
 	}
+	// A fact's text is clean already, and this value: a fact is one key's, but for
+	// the status code, which is written as text above.
 	if k.fact != factNone && v.Type() == attribute.STRING {
-		return e.str(b, k, e.facts.own[k.fact]) // clean already
+		return e.str(b, k, e.facts.own[k.fact])
 	}
 	return appendAttr(b, k, v)
 }
